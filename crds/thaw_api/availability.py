@@ -1,0 +1,43 @@
+"""What the resource describes but this version does not do yet. Using it is refused, never ignored."""
+
+from thaw_api.field_error import FieldError
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.tasks import TASKS
+
+_MODEL_SCHEMES = ("hf", "pkg", "file")
+_DATA_SCHEMES = ("pkg", "file")
+_TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
+    """One error for each use of something that this version does not do yet."""
+    used = [
+        (spec.task not in TASKS, f"task={spec.task}"),
+        (_scheme(spec.model.uri) not in _MODEL_SCHEMES, f"model.uri={_scheme(spec.model.uri)}:"),
+        (spec.model.adapter is not None, "model.adapter"),
+        (bool(spec.data.clean), "data.clean"),
+        (bool(spec.data.features), "data.features"),
+        (bool(spec.data.augment), "data.augment"),
+        (spec.data.batching.strategy == "pack", "data.batching.strategy=pack"),
+        (spec.freezing.cache is not None and spec.freezing.cache.mode != "never", "freezing.cache"),
+        (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
+        (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
+        (bool(spec.evaluation.slices), "evaluation.slices"),
+        (bool(spec.evaluation.require), "evaluation.require"),
+        (spec.cluster.workers is not None and spec.cluster.workers.min is not None, "cluster.workers.min"),
+    ]
+    for name in ("train", "validation", "test"):
+        source = getattr(spec.data, name)
+        if source is not None:
+            used.append((_scheme(source.uri) not in _DATA_SCHEMES, f"data.{name}.uri={_scheme(source.uri)}:"))
+            if source.format is not None:
+                used.append((source.format not in _TABLE_FORMATS, f"data.{name}.format={source.format}"))
+    return [
+        FieldError(f"spec.{field.partition('=')[0]}", f"not available yet: {field}")
+        for is_used, field in used
+        if is_used
+    ]
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0]

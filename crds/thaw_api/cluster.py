@@ -1,0 +1,139 @@
+"""`spec.cluster`, `spec.output`, `spec.evaluation` and `spec.restartPolicy`: where the job runs and what it leaves."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from thaw_api.schema_model import CelRule, LongText, SchemaModel, ShortText
+
+Quantity = Annotated[
+    str, StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([a-zA-Z]{1,2})?$")
+]
+OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^(file|pvc|s3|gs):[^#\s]+$")]
+EnvName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+LabelMap = dict[ShortText, Annotated[str, StringConstraints(max_length=63)]]
+
+
+class SecretKeyRef(SchemaModel):
+    """One key of a Secret in the job's namespace, which the job's author must be allowed to read."""
+
+    name: ShortText
+    """The Secret's name."""
+    key: ShortText
+    """The key in it."""
+
+
+class EnvVar(SchemaModel):
+    """One environment variable of head and workers."""
+
+    name: EnvName
+    """The variable's name."""
+    value: LongText | None = None
+    """Its value, when it is no secret."""
+    secret_key_ref: SecretKeyRef | None = None
+    """Where its value is, when it is one."""
+
+    cel_rules = (CelRule("has(self.value) != has(self.secretKeyRef)", "give exactly one of value and secretKeyRef"),)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "EnvVar":
+        if (self.value is None) == (self.secret_key_ref is None):
+            raise ValueError("give exactly one of value and secretKeyRef")
+        return self
+
+
+class Toleration(SchemaModel):
+    """A taint that pods tolerate (core/v1)."""
+
+    key: ShortText | None = None
+    """The taint's key; absent with operator Exists: every taint."""
+    operator: Annotated[str, StringConstraints(pattern=r"^(Exists|Equal)$", max_length=6)] | None = None
+    """Exists or Equal; absent: Equal."""
+    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """The taint's value."""
+    effect: (
+        Annotated[str, StringConstraints(pattern=r"^(NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] | None
+    ) = None
+    """The taint's effect; absent: every effect."""
+
+
+class WorkersSpec(SchemaModel):
+    """The worker pods."""
+
+    replicas: int | None = Field(default=None, ge=1, le=1024)
+    """How many; absent: 1, or what min and max say."""
+    min: int | None = Field(default=None, ge=1, le=1024)
+    """Fewest workers of an elastic job."""
+    max: int | None = Field(default=None, ge=1, le=1024)
+    """Most workers of an elastic job."""
+    resources: dict[ShortText, Quantity | int] | None = Field(default=None, max_length=16)
+    """What one worker asks for and may use: cpu, memory, nvidia.com/gpu."""
+    node_selector: LabelMap | None = Field(default=None, max_length=32)
+    """Labels of the nodes that may run workers."""
+    tolerations: list[Toleration] | None = Field(default=None, max_length=32)
+    """Taints that workers tolerate."""
+    env: list[EnvVar] | None = Field(default=None, max_length=64)
+    """Environment of head and workers."""
+
+    cel_rules = (
+        CelRule("has(self.min) == has(self.max)", "min and max belong together"),
+        CelRule("!has(self.min) || self.min <= self.max", "min must not be above max"),
+        CelRule("!(has(self.replicas) && has(self.min))", "give replicas, or min and max"),
+    )
+
+    @model_validator(mode="after")
+    def _size_is_clear(self) -> "WorkersSpec":
+        if (self.min is None) != (self.max is None):
+            raise ValueError("min and max belong together")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min must not be above max")
+        if self.replicas is not None and self.min is not None:
+            raise ValueError("give replicas, or min and max")
+        return self
+
+
+class ClusterSpec(SchemaModel):
+    """The Ray cluster that is launched for the job. `thaw run` reads `workersPerTrial` only."""
+
+    image: ShortText | None = None
+    """Image of head and workers; absent: the operator's default trainer image."""
+    workers: WorkersSpec | None = None
+    """The worker pods."""
+    workers_per_trial: int = Field(default=1, ge=1, le=1024)
+    """Workers that train one trial together."""
+
+
+class SliceSpec(SchemaModel):
+    """A part of the test rows that is measured by itself."""
+
+    name: ShortText
+    """The slice's name."""
+    where: LongText
+    """Expression over the columns that selects its rows."""
+
+
+class EvaluationSpec(SchemaModel):
+    """What is measured on the test rows, once, after the choice."""
+
+    metrics: list[ShortText] | None = Field(default=None, min_length=1, max_length=32)
+    """Metrics of the task; absent: all of them."""
+    slices: list[SliceSpec] | None = Field(default=None, max_length=32)
+    """Parts of the test rows measured by themselves."""
+    require: dict[ShortText, Annotated[str, StringConstraints(max_length=64)]] | None = Field(
+        default=None, max_length=16
+    )
+    """Thresholds, such as accuracy: ">= 0.9", below which the job fails."""
+
+
+class OutputSpec(SchemaModel):
+    """Where the job's results and checkpoints go."""
+
+    uri: OutputUri
+    """Folder of results and checkpoints: pvc://claim/path, s3://, gs://, or file:path (`thaw run` only)."""
+
+
+class RestartPolicy(SchemaModel):
+    """What is tried again. The user's own errors never are; preemption always is."""
+
+    on_infrastructure: int = Field(default=3, ge=0, le=100)
+    """New attempts after failures of nodes, pods or network."""

@@ -1,0 +1,95 @@
+"""`spec.data`: the rows, how they are split, cleaned and put into batches."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, StringConstraints, model_validator
+
+from thaw_api.schema_model import CelRule, SchemaModel, ShortText
+
+DataUri = Annotated[
+    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^(hf|pkg|file|pvc|s3|gs|job):[^#\s]+$")
+]
+Role = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$")]
+Step: TypeAlias = dict[str, Any]
+
+
+class DataSource(SchemaModel):
+    """One table or folder of examples."""
+
+    uri: DataUri
+    """Where the data is: file:path (`thaw run` only; relative to the manifest), pkg://package/path, hf://,
+    pvc://claim/path, s3://, gs://, job://name."""
+    format: (
+        Literal["csv", "tsv", "jsonl", "parquet", "imagefolder", "audiofolder", "conll", "squad", "coco", "gymnasium"]
+        | None
+    ) = None
+    """How to read it; absent: by the name's ending."""
+
+
+class SplitSpec(SchemaModel):
+    """How rows of `train` are held out, when `validation` or `test` are not given as data of their own."""
+
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows held out to choose between trials and epochs."""
+    test: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows held out to be measured once, after the choice."""
+    stratify_by: ShortText | None = None
+    """Column whose values are spread over the splits in proportion."""
+    group_by: ShortText | None = None
+    """Column whose rows of equal value stay in one split."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of the split; trials share it whatever their own seed."""
+
+    cel_rules = (
+        CelRule(
+            "self.validation + self.test < 1.0",
+            "validation and test must leave rows to train on: their sum must be below 1",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> "SplitSpec":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test must leave rows to train on: their sum must be below 1")
+        return self
+
+
+class BatchingSpec(SchemaModel):
+    """How rows become batches."""
+
+    strategy: Literal["bucket", "pad", "pack"] = "bucket"
+    """bucket: a batch holds rows of one length class; pad: every row is padded to `maxLength`;
+    pack: rows are joined to full sequences (causal models)."""
+    max_length: int = Field(default=512, ge=8, le=1048576)
+    """Tokens that a row is cut to; the model's own limit holds where it is smaller."""
+
+
+class DataSpec(SchemaModel):
+    """The rows that the job learns from and is measured on."""
+
+    train: DataSource
+    """Rows to train on."""
+    validation: DataSource | None = None
+    """Rows to choose by; absent: held out of `train` by `split`."""
+    test: DataSource | None = None
+    """Rows to measure the chosen model on, once; absent: held out of `train` by `split`."""
+    columns: dict[Role, ShortText] = Field(default_factory=dict, max_length=16)
+    """Which column plays which role of the task (`text`, `label`, …); absent: the column of the role's name."""
+    split: SplitSpec = Field(default_factory=SplitSpec)
+    """How rows are held out of `train`."""
+    clean: list[Step] | None = Field(default=None, max_length=32)
+    """Row-wise cleaning before the split, in order: each step an object with one key."""
+    features: list[Step] | None = Field(default=None, max_length=32)
+    """Derived inputs, in order: each step an object with one key."""
+    augment: list[Step] | None = Field(default=None, max_length=32)
+    """Augmentation of training rows, in order: each step an object with one key."""
+    batching: BatchingSpec = Field(default_factory=BatchingSpec)
+    """How rows become batches."""
+
+    @model_validator(mode="after")
+    def _steps_have_one_key(self) -> "DataSpec":
+        for name in ("clean", "features", "augment"):
+            for index, step in enumerate(getattr(self, name) or ()):
+                if len(step) != 1:
+                    raise ValueError(f"{name}[{index}]: a step has one key, found {len(step)}")
+        return self

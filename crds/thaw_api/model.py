@@ -1,0 +1,50 @@
+"""`spec.model`: the pretrained model that the job starts from."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from thaw_api.schema_model import SchemaModel, ShortText
+
+ModelUri = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=r"^(hf|pkg|file|torchvision|timm|pvc|s3|gs|job):[^#\s]+$"),
+]
+
+
+class HeadSpec(SchemaModel):
+    """The new head that is put on the pretrained model."""
+
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout before the head's last layer, 0 to 1; absent: what the model's own configuration says."""
+
+
+class AdapterSpec(SchemaModel):
+    """A parameter-efficient adapter (peft) trained instead of the model's own tensors."""
+
+    method: Literal["lora", "qlora", "dora", "ia3"]
+    """The adapter's method."""
+    rank: int = Field(default=8, ge=1, le=1024)
+    """Rank of the low-rank update."""
+    alpha: float | None = Field(default=None, gt=0, le=65536)
+    """Scale of the update; absent: twice the rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    targets: list[ShortText] | None = Field(default=None, min_length=1, max_length=64)
+    """Names of the modules that get an adapter; absent: the method's default for the architecture."""
+
+
+class ModelSpec(SchemaModel):
+    """The pretrained model, its numbers and its head."""
+
+    uri: ModelUri
+    """Where the model comes from: hf://org/name@revision, pkg://package/path (data inside an installed Python
+    package), file:path (`thaw run` only), torchvision://, timm://, pvc://claim/path, s3://, gs://, job://name."""
+    init: Literal["pretrained", "random"] = "pretrained"
+    """Start from the pretrained weights, or from random ones (a baseline)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the weights in memory. Mixed precision is `training.precision`."""
+    head: HeadSpec = Field(default_factory=HeadSpec)
+    """The new head."""
+    adapter: AdapterSpec | None = None
+    """Train an adapter instead of the model's own tensors."""

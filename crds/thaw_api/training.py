@@ -1,0 +1,71 @@
+"""`spec.training`: the optimizer, its schedule and everything else that one trial's loop needs."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from thaw_api.schema_model import SchemaModel, ShortText
+
+
+class OptimizerSpec(SchemaModel):
+    """The optimizer. Weight decay acts on matrices only: never on biases and norms."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """adamw (Loshchilov and Hutter, arXiv 1711.05101) or sgd."""
+    lr: float = Field(default=3e-5, gt=0, le=10)
+    """Peak learning rate."""
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    """Decoupled weight decay (adamw) or L2 penalty (sgd)."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd; adamw does not read it."""
+    betas: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    """Decay of adamw's two moments; absent: [0.9, 0.999]."""
+    eps: float = Field(default=1e-8, gt=0, le=1)
+    """Term that keeps adamw's division finite."""
+
+
+class ScheduleSpec(SchemaModel):
+    """How the learning rate moves."""
+
+    name: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape after warm-up: linear or cosine to zero, or constant."""
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    """Share of the span in which the rate climbs from zero to its peak."""
+    span: Literal["run", "phase"] = "run"
+    """What the shape is stretched over: the cap of all epochs, or each freezing phase anew."""
+
+
+class EarlyStoppingSpec(SchemaModel):
+    """Ends a trial whose metric no longer improves; acts in the last freezing phase only."""
+
+    metric: ShortText | None = None
+    """The metric watched; absent: the search's objective."""
+    patience: int = Field(default=2, ge=1, le=1000)
+    """Epochs without improvement before the trial ends."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """Smallest change that counts as an improvement."""
+
+
+class TrainingSpec(SchemaModel):
+    """One trial's training."""
+
+    epochs: int = Field(default=3, ge=1, le=100000)
+    """Passes over the training rows, at most: a cap on the sum of all freezing phases."""
+    batch_size: int = Field(default=32, ge=1, le=1048576)
+    """Rows of one optimizer step, over all workers and accumulation steps together."""
+    optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
+    """The optimizer."""
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
+    """How the learning rate moves."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the forward and backward computation (autocast)."""
+    gradient_accumulation: int = Field(default=1, ge=1, le=4096)
+    """Parts that each step's rows are divided into, to save memory; the result is the same."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient of all trained tensors together."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all classes."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of the head, of dropout and of the batches' order."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """When to end a trial before its epochs are over."""

@@ -1,0 +1,1 @@
+"""The trainer: one FineTuneJob from data to exported model."""
