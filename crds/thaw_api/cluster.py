@@ -1,10 +1,10 @@
 """`spec.cluster`, `spec.output`, `spec.evaluation` and `spec.restartPolicy`: where the job runs and what it leaves."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from thaw_api.schema_model import CelRule, LongText, SchemaModel, ShortText
+from thaw_api.schema_model import FILE_IS_LOCAL, CelRule, LongText, SchemaModel, ShortText
 
 Quantity = Annotated[
     str, StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([a-zA-Z]{1,2})?$")
@@ -66,7 +66,7 @@ class WorkersSpec(SchemaModel):
     """Fewest workers of an elastic job."""
     max: int | None = Field(default=None, ge=1, le=1024)
     """Most workers of an elastic job."""
-    resources: dict[ShortText, Quantity | int] | None = Field(default=None, max_length=16)
+    resources: dict[ShortText, Quantity | Annotated[int, Field(ge=0)]] | None = Field(default=None, max_length=16)
     """What one worker asks for and may use: cpu, memory, nvidia.com/gpu."""
     node_selector: LabelMap | None = Field(default=None, max_length=32)
     """Labels of the nodes that may run workers."""
@@ -80,6 +80,7 @@ class WorkersSpec(SchemaModel):
         CelRule("!has(self.min) || self.min <= self.max", "min must not be above max"),
         CelRule("!(has(self.replicas) && has(self.min))", "give replicas, or min and max"),
     )
+    list_map_keys: ClassVar[dict[str, str]] = {"env": "name"}
 
     @model_validator(mode="after")
     def _size_is_clear(self) -> "WorkersSpec":
@@ -89,6 +90,13 @@ class WorkersSpec(SchemaModel):
             raise ValueError("min must not be above max")
         if self.replicas is not None and self.min is not None:
             raise ValueError("give replicas, or min and max")
+        return self
+
+    @model_validator(mode="after")
+    def _env_names_differ(self) -> "WorkersSpec":
+        names = [variable.name for variable in self.env or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("env needs names that differ")
         return self
 
 
@@ -130,6 +138,8 @@ class OutputSpec(SchemaModel):
 
     uri: OutputUri
     """Folder of results and checkpoints: pvc://claim/path, s3://, gs://, or file:path (`thaw run` only)."""
+
+    cluster_rules = (FILE_IS_LOCAL,)
 
 
 class RestartPolicy(SchemaModel):

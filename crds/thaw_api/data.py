@@ -2,15 +2,30 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from thaw_api.schema_model import CelRule, SchemaModel, ShortText
+from thaw_api.schema_model import FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
 
 DataUri = Annotated[
     str, StringConstraints(min_length=1, max_length=1024, pattern=r"^(hf|pkg|file|pvc|s3|gs|job):[^#\s]+$")
 ]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$")]
-Step: TypeAlias = dict[str, Any]
+
+
+def _one_key(step: dict[str, Any]) -> dict[str, Any]:
+    if len(step) != 1:
+        raise ValueError(f"a step has one key, its name; found {len(step)}")
+    ((name, options),) = step.items()
+    if options is None:
+        raise ValueError(f"write {name}: {{}} for a step without options; the apiserver drops an empty value")
+    return step
+
+
+Step: TypeAlias = Annotated[
+    dict[str, Any],
+    AfterValidator(_one_key),
+    Field(json_schema_extra={"minProperties": 1, "maxProperties": 1}),
+]
 
 
 class DataSource(SchemaModel):
@@ -24,6 +39,8 @@ class DataSource(SchemaModel):
         | None
     ) = None
     """How to read it; absent: by the name's ending."""
+
+    cluster_rules = (FILE_IS_LOCAL,)
 
 
 class SplitSpec(SchemaModel):
@@ -42,7 +59,8 @@ class SplitSpec(SchemaModel):
 
     cel_rules = (
         CelRule(
-            "self.validation + self.test < 1.0",
+            # The apiserver tries rules on the schema's `default: {}` before it fills in what is inside.
+            "!has(self.validation) || !has(self.test) || self.validation + self.test < 1.0",
             "validation and test must leave rows to train on: their sum must be below 1",
         ),
     )
@@ -85,11 +103,3 @@ class DataSpec(SchemaModel):
     """Augmentation of training rows, in order: each step an object with one key."""
     batching: BatchingSpec = Field(default_factory=BatchingSpec)
     """How rows become batches."""
-
-    @model_validator(mode="after")
-    def _steps_have_one_key(self) -> "DataSpec":
-        for name in ("clean", "features", "augment"):
-            for index, step in enumerate(getattr(self, name) or ()):
-                if len(step) != 1:
-                    raise ValueError(f"{name}[{index}]: a step has one key, found {len(step)}")
-        return self

@@ -107,7 +107,8 @@ def _with_overrides(document: dict[str, Any], overrides: list[str]) -> dict[str,
 def _as_json(value: Any) -> Any:
     """YAML's values as JSON has them: keys are text, a number is finite."""
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        # A key that YAML reads as a boolean (yes, on) is text again in JSON, in JSON's spelling.
+        return {json.dumps(key) if isinstance(key, bool) else str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_json(item) for item in value]
     if isinstance(value, float) and value.is_integer() and math.isfinite(value) and abs(value) < 2**53:

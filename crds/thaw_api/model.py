@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from thaw_api.schema_model import SchemaModel, ShortText
+from thaw_api.schema_model import FILE_IS_LOCAL, SchemaModel, ShortText
 
 ModelUri = Annotated[
     str,
@@ -48,3 +48,5 @@ class ModelSpec(SchemaModel):
     """The new head."""
     adapter: AdapterSpec | None = None
     """Train an adapter instead of the model's own tensors."""
+
+    cluster_rules = (FILE_IS_LOCAL,)

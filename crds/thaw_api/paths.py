@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
 
-_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9]*)((?:\[[0-9]+\])*)$")
+_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9]*)((?:\[[0-9]+\])*)")
 
 
 def parse_path(text: str) -> Path:
@@ -18,7 +18,7 @@ def parse_path(text: str) -> Path:
     """
     path: list[str | int] = []
     for part in text.split("."):
-        match = _SEGMENT.match(part)
+        match = _SEGMENT.fullmatch(part)
         if match is None:
             raise ValueError(f"{text!r} is not a path such as training.optimizer.lr or freezing.phases[1].train[0]")
         path.append(match.group(1))

@@ -1,27 +1,39 @@
 """The two kinds of model that the resource is made of: objects, and unions of which one arm is set."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-Scalar: TypeAlias = str | int | float | bool
+Scalar: TypeAlias = Annotated[str, StringConstraints(max_length=1024)] | int | float | bool
 """A value that a searched path can take."""
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 LongText = Annotated[str, StringConstraints(max_length=4096)]
 
 
+@dataclass(frozen=True)
 class CelRule:
     """A rule that the apiserver evaluates; `message` is what the user reads."""
 
-    def __init__(self, rule: str, message: str, field_path: str | None = None) -> None:
-        self.rule, self.message, self.field_path = rule, message, field_path
+    rule: str
+    message: str
+    field_path: str | None = None
+    """Where the error is shown, from the object that has the rule on; absent: at that object."""
 
     def as_schema(self) -> dict[str, str]:
         """The rule as an entry of `x-kubernetes-validations`."""
         entry = {"rule": self.rule, "message": self.message}
         return entry | ({"fieldPath": self.field_path} if self.field_path else {})
+
+
+FILE_IS_LOCAL = CelRule(
+    "!self.uri.startsWith('file:')",
+    "file: is for `thaw run`; on a cluster use pvc://, s3:// …",
+    field_path=".uri",
+)
+"""A file of the machine that the manifest was written on means nothing on a cluster's nodes."""
 
 
 class SchemaModel(BaseModel):
@@ -39,6 +51,10 @@ class SchemaModel(BaseModel):
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = ()
     """What the apiserver checks beyond types and ranges; a validator of the model says the same."""
+    cluster_rules: ClassVar[tuple[CelRule, ...]] = ()
+    """What the apiserver alone refuses: `thaw run` takes it."""
+    list_map_keys: ClassVar[dict[str, str]] = {}
+    """Lists (as in YAML) that are merged item by item, with the field that tells items apart; all others are atomic."""
 
     def manifest(self) -> dict[str, Any]:
         """The object as a manifest would write it, defaults included, absent fields left out."""

@@ -6,7 +6,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from thaw_api.schema_model import CelRule, Scalar, SchemaModel, ShortText, UnionModel
 
-SEARCHABLE = r"^(training|freezing|model\.(head|adapter|uri)|data\.(features|augment|batching))(\.|\[|$)"
+SEARCHABLE = (
+    r"^(training|freezing|model\.(head|adapter|uri)|data\.(features|augment|batching))"
+    r"(\.[A-Za-z][A-Za-z0-9]*|\[[0-9]+\])*$"
+)
 ParameterPath = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=SEARCHABLE)]
 DurationText = Annotated[
     str, StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from thaw_api.availability import unavailable_fields
 from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.paths import format_path, parse_path, set_at
@@ -75,14 +76,15 @@ def search_errors(spec: FineTuneJobSpec) -> list[FieldError]:
 
 def _problem(spec: FineTuneJobSpec, path: str, value: Scalar) -> str | None:
     try:
-        trial_spec(spec, {path: value})
+        trial = trial_spec(spec, {path: value})
     except ValueError as error:
         if isinstance(error, ValidationError):
             return "; ".join(str(each) for each in field_errors(error, FineTuneJobSpec))
         return str(error)
     except KeyError as error:
         return f"matches nothing: this spec has no {error.args[0]}"
-    return None
+    # What the job itself may not use, a trial may not either.
+    return "; ".join(str(each) for each in unavailable_fields(trial) if each not in unavailable_fields(spec)) or None
 
 
 def assignment_text(parameters: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """`spec.training`: the optimizer, its schedule and everything else that one trial's loop needs."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class OptimizerSpec(SchemaModel):
     """Decoupled weight decay (adamw) or L2 penalty (sgd)."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of sgd; adamw does not read it."""
-    betas: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(default=None, min_length=2, max_length=2)
     """Decay of adamw's two moments; absent: [0.9, 0.999]."""
     eps: float = Field(default=1e-8, gt=0, le=1)
     """Term that keeps adamw's division finite."""
@@ -61,8 +61,8 @@ class TrainingSpec(SchemaModel):
     """Type of the forward and backward computation (autocast)."""
     gradient_accumulation: int = Field(default=1, ge=1, le=4096)
     """Parts that each step's rows are divided into, to save memory; the result is the same."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest norm of the gradient of all trained tensors together."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)

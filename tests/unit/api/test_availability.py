@@ -1,0 +1,155 @@
+"""Nothing that this version does not do is silently accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.manifests import job, parameter, phase
+from thaw_api import FieldError, InvalidManifest, read_job
+from thaw_api.crd import object_schema
+from thaw_api.structural_schema import Schema, walk
+
+UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
+    ("adapter", {"model.adapter": {"method": "lora"}}, "spec.model.adapter"),
+    ("clean", {"data.clean": [{"dropMissing": {}}]}, "spec.data.clean"),
+    ("features", {"data.features": [{"lower": {}}]}, "spec.data.features"),
+    ("augment", {"data.augment": [{"flip": {}}]}, "spec.data.augment"),
+    ("prefix cache", {"freezing.cache": {"mode": "always"}}, "spec.freezing.cache"),
+    ("prefix cache by its default", {"freezing.cache": {"budget": "1Gi"}}, "spec.freezing.cache"),
+    ("slices", {"evaluation.slices": [{"name": "a", "where": "b > 1"}]}, "spec.evaluation.slices"),
+    ("thresholds", {"evaluation.require": {"accuracy": ">= 0.9"}}, "spec.evaluation.require"),
+    ("elastic workers", {"cluster.workers": {"min": 1, "max": 2}}, "spec.cluster.workers.min"),
+]
+"""Blocks; single values of a choice are found in the schema, below."""
+
+TEXT = "text-classification"
+AVAILABLE = {
+    "spec.task": {TEXT},
+    "spec.model.init": {"pretrained", "random"},
+    "spec.model.dtype": {"float32", "bfloat16"},
+    "spec.model.adapter.method": set[str](),
+    "spec.data.train.format": {"csv", "tsv", "jsonl", "parquet"},
+    "spec.data.validation.format": {"csv", "tsv", "jsonl", "parquet"},
+    "spec.data.test.format": {"csv", "tsv", "jsonl", "parquet"},
+    "spec.data.batching.strategy": {"bucket", "pad"},
+    "spec.training.optimizer.name": {"adamw", "sgd"},
+    "spec.training.schedule.name": {"linear", "cosine", "constant"},
+    "spec.training.schedule.span": {"run", "phase"},
+    "spec.training.precision": {"float32", "bfloat16"},
+    "spec.freezing.preset": {"none", "head-only", "last-n", "gradual", "lp-ft"},
+    "spec.freezing.cache.mode": {"never"},
+    "spec.search.objective.mode": {"max", "min"},
+    "spec.search.algorithm.name": {"grid", "random", "tpe"},
+    "spec.search.scheduler.name": {"none", "asha"},
+}
+"""What each choice of the schema may be in this version; every other value is refused."""
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "spec.data.validation.format": {"data.validation": {"uri": "pkg://package/validation.csv"}},
+    "spec.data.test.format": {"data.test": {"uri": "pkg://package/test.csv"}},
+    "spec.freezing.preset": {"freezing.depth": 1},
+}
+"""What a choice cannot stand without."""
+
+
+def choices() -> dict[str, list[str]]:
+    """Every field of the spec that has a list of allowed values."""
+    found: dict[str, list[str]] = {}
+
+    def note(path: str, node: Schema) -> None:
+        if "enum" in node:
+            found[path] = node["enum"]
+
+    walk(object_schema()["properties"]["spec"], note, "spec")
+    return found
+
+
+def errors_of(changes: dict[str, Any]) -> list[FieldError]:
+    try:
+        read_job(job(changes))
+    except InvalidManifest as refused:
+        return refused.errors
+    return []
+
+
+@pytest.mark.parametrize(("changes", "path"), [row[1:] for row in UNAVAILABLE], ids=[row[0] for row in UNAVAILABLE])
+def test_a_block_that_this_version_does_not_do_is_refused(changes: dict[str, Any], path: str) -> None:
+    (error,) = errors_of(changes)
+    assert error.path == path
+    assert error.message.startswith("not available yet")
+
+
+def test_somebody_decided_for_every_choice_of_the_schema() -> None:
+    assert choices().keys() == AVAILABLE.keys()
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in choices().items() for value in values])
+def test_a_choice_is_done_or_refused_as_not_available_yet(path: str, value: str) -> None:
+    changes = NEEDED.get(path, {}) | {path.removeprefix("spec."): value}
+    if path == "spec.freezing.preset" and value not in ("last-n", "gradual"):
+        del changes["freezing.depth"]
+    errors = errors_of(changes)
+    if value in AVAILABLE[path]:
+        assert errors == []
+    else:
+        assert [error.path for error in errors if "not available yet" in error.message] == [refused_at(path)]
+
+
+def refused_at(path: str) -> str:
+    """The field that the refusal names: a block that is not there yet as a whole is refused as one."""
+    return next((block for block in ("spec.model.adapter", "spec.freezing.cache") if path.startswith(block)), path)
+
+
+@pytest.mark.parametrize("scheme", ["hf", "pkg", "file"])
+def test_a_model_comes_from_the_hub_a_package_or_a_file(scheme: str) -> None:
+    assert errors_of({"model.uri": f"{scheme}:a/b"}) == []
+
+
+@pytest.mark.parametrize("scheme", ["torchvision", "timm", "pvc", "s3", "gs", "job"])
+def test_a_model_from_elsewhere_is_not_available_yet(scheme: str) -> None:
+    (error,) = errors_of({"model.uri": f"{scheme}://a/b"})
+    assert error == FieldError("spec.model.uri", f"not available yet: model.uri={scheme}:")
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+@pytest.mark.parametrize("scheme", ["hf", "pvc", "s3", "gs", "job"])
+def test_data_from_elsewhere_is_not_available_yet(name: str, scheme: str) -> None:
+    (error,) = errors_of({f"data.{name}": {"uri": f"{scheme}://a/b"}})
+    assert error == FieldError(f"spec.data.{name}.uri", f"not available yet: data.{name}.uri={scheme}:")
+
+
+def test_all_that_is_not_available_is_told_at_once() -> None:
+    changes = {key: value for _, block, _ in UNAVAILABLE for key, value in block.items()}
+    paths = {error.path for error in errors_of(changes)}
+    assert paths == {path for _, _, path in UNAVAILABLE}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("freezing.cache.mode", "always"),
+        ("data.batching.strategy", "pack"),
+        ("model.uri", "s3://bucket/model"),
+        ("model.adapter.method", "lora"),
+    ],
+)
+def test_a_trial_may_use_no_more_than_the_job(path: str, value: str) -> None:
+    (error,) = errors_of({"search.parameters": [parameter(path, choice={"values": [value]})]})
+    assert error.path == "spec.search.parameters[0]"
+    assert f"path {path} with value {value!r}" in error.message
+    assert "not available yet" in error.message
+
+
+def test_what_this_version_does_is_accepted_together() -> None:
+    changes = {
+        "model": {"uri": "file:model", "init": "random", "head": {"dropout": 0.2}},
+        "data.split": {"stratifyBy": "label", "groupBy": "author"},
+        "freezing.phases": [phase("head"), phase("all", train=["all"], until={"plateau": {}}, restoreBest=True)],
+        "freezing.cache": {"mode": "never"},
+        "training.earlyStopping": {},
+        "search": {"algorithm": {"name": "tpe"}, "scheduler": {"name": "asha"}, "parameters": [parameter()]},
+        "cluster": {"workersPerTrial": 2, "workers": {"replicas": 2}},
+    }
+    assert errors_of(changes) == []

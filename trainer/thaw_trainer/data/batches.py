@@ -1,0 +1,67 @@
+"""Length classes and the batches of an epoch.
+
+A row's padded length is a function of the row alone, a batch holds rows of one length class and always has the same
+number of rows (short ones are filled up with rows of weight zero). So a row's result depends neither on its
+neighbours nor on how many workers share the batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One batch: `rows` [batch size] into the split, of which the first `filled` count, padded to `width` tokens."""
+
+    rows: Rows
+    filled: int
+    width: int
+
+    def part(self, index: int, parts: int) -> "BatchPlan":
+        """The rows of part `index` of `parts` equal parts."""
+        size = len(self.rows) // parts
+        start = index * size
+        return BatchPlan(self.rows[start : start + size], int(np.clip(self.filled - start, 0, size)), self.width)
+
+
+def length_classes(longest: int) -> NDArray[np.int64]:
+    """Ascending padded lengths: steps of 16 up to 64, then four steps to each doubling, the last one `longest`."""
+    widths: list[int] = []
+    width = 0
+    while width < longest:
+        width += max(16, 2 ** int(np.log2(max(width, 1))) // 4)
+        widths.append(min(width, longest))
+    return np.asarray(widths, dtype=np.int64)
+
+
+def plan_batches(
+    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int
+) -> list[BatchPlan]:
+    """Batches in order of length: each row once, as evaluation reads them."""
+    return _cut(np.arange(len(lengths)), np.asarray(lengths), widths, batch_size)
+
+
+def plan_epoch(
+    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int, seed: Sequence[int]
+) -> list[BatchPlan]:
+    """Batches of one training epoch: each row once, rows and batches in an order that `seed` determines."""
+    random = np.random.default_rng(seed)
+    batches = _cut(random.permutation(len(lengths)), np.asarray(lengths), widths, batch_size)
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _cut(order: Rows, lengths: NDArray[np.int32], widths: NDArray[np.int64], batch_size: int) -> list[BatchPlan]:
+    class_of_row = np.searchsorted(widths, lengths[order])
+    batches = []
+    for index, width in enumerate(widths):
+        rows = order[class_of_row == index]
+        for start in range(0, len(rows), batch_size):
+            chunk = rows[start : start + batch_size]
+            padded = np.concatenate([chunk, np.full(batch_size - len(chunk), chunk[0], dtype=np.int64)])
+            batches.append(BatchPlan(padded, len(chunk), int(width)))
+    return batches

@@ -1,0 +1,69 @@
+"""The prepared store: one folder of memory-mapped Arrow files that every trial, worker and later attempt shares.
+
+Its name is a digest of everything that it was made from, so a store is never stale: another input is another store.
+It is written beside its place and renamed, so a store that is there is whole.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_FACTS = "facts.json"
+
+
+class PreparedStore:
+    """A store that is there: `facts` (what was learned from the training rows, counts) and one table per split."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+
+    def table(self, split: str) -> pa.Table:
+        """The rows of a split, mapped and not read."""
+        with pa.memory_map(str(self.folder / f"{split}.arrow")) as source:
+            return pa.ipc.open_file(source).read_all()
+
+
+def digest(*parts: Any) -> str:
+    """A short name for JSON-able content."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """A short name for a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def open_or_write(
+    root: Path, key: str, make: Callable[[], tuple[dict[str, Any], dict[str, pa.Table]]]
+) -> PreparedStore:
+    """The store of this key below `root`, made first when it is not there."""
+    folder = root / key
+    if not (folder / _FACTS).is_file():
+        facts, tables = make()
+        unfinished = root / f"{key}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for split, table in tables.items():
+            with (
+                pa.OSFile(str(unfinished / f"{split}.arrow"), "wb") as sink,
+                pa.ipc.new_file(sink, table.schema) as out,
+            ):
+                out.write_table(table.combine_chunks())
+        (unfinished / _FACTS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+        unfinished.rename(folder)
+    return PreparedStore(folder)
+
+
+def ragged(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """A list column as (flat values, offsets [rows + 1]), both views of the mapped file."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy(zero_copy_only=True)

@@ -1,0 +1,79 @@
+"""Reading tables (csv, tsv, jsonl, parquet) with the columns that a task needs."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_UNREADABLE, TrainerError
+
+_ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
+    """The table in a file.
+
+    Args:
+        table_format: csv, tsv, jsonl or parquet; None: by the name's ending.
+        field: path of the manifest's field that names the file (`spec.data.train`).
+
+    Raises:
+        TrainerError: DataUnreadable.
+    """
+    known = table_format or _ENDINGS.get(path.suffix.lower())
+    if known is None:
+        raise TrainerError(
+            DATA_UNREADABLE, f"{path.name}: no format by this ending; say csv, tsv, jsonl or parquet", f"{field}.format"
+        )
+    try:
+        if known in ("csv", "tsv"):
+            parse = pyarrow.csv.ParseOptions(delimiter="\t" if known == "tsv" else ",", newlines_in_values=True)
+            table = pyarrow.csv.read_csv(path, parse_options=parse)
+        elif known == "jsonl":
+            table = pyarrow.json.read_json(path)
+        else:
+            table = pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TrainerError(DATA_UNREADABLE, f"{path} is no readable {known}: {error}", f"{field}.uri") from error
+    if table.num_rows == 0:
+        raise TrainerError(DATA_INVALID, f"{path} has no rows", f"{field}.uri")
+    return table
+
+
+def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
+    """One column, complete.
+
+    Args:
+        field: path of the field that names the column.
+
+    Raises:
+        TrainerError: ColumnNotFound, or DataInvalid when cells are missing.
+    """
+    if name not in table.column_names:
+        raise TrainerError(
+            COLUMN_NOT_FOUND, f"the data has no column {name!r}; it has {', '.join(table.column_names)}", field
+        )
+    values = table[name]
+    if values.null_count:
+        first = pc.index(pc.is_null(values), True).as_py()
+        raise TrainerError(
+            DATA_INVALID, f"column {name!r} lacks a value in {values.null_count} rows, the first is row {first}", field
+        )
+    return values
+
+
+def text_column(table: pa.Table, name: str, field: str) -> list[str]:
+    """A column of text; numbers and booleans are written out.
+
+    Raises:
+        TrainerError: as `column`, or DataInvalid when its cells are no scalars.
+    """
+    values = column(table, name, field)
+    try:
+        texts: list[str] = pc.cast(values, pa.string()).to_pylist()
+    except pa.ArrowException as error:
+        raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not text", field) from error
+    return texts

@@ -1,0 +1,148 @@
+"""Checkpoints of one trial: what moved, its optimizer state, and the run's progress.
+
+    <folder>/epoch-0003/{weights,optimizer}.safetensors, state.json     to go on from
+    <folder>/best-0002.safetensors                                      the best epoch's tensors
+
+Tensors that no phase has trained yet are not written: they are the pretrained ones. A checkpoint is written beside
+its place and renamed, so one that is there is whole; older ones are removed after the newer one is there.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, TrainerError
+from thaw_trainer.loop.optimizer import load_optimizer_tensors, optimizer_tensors
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that was read: `state` is what `save` was given."""
+
+    state: dict[str, Any]
+    folder: Path
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Puts the saved tensors into a pristine module."""
+        load_moved(model, self.folder / "weights.safetensors")
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        """Puts the saved moments into the phase's optimizer."""
+        load_optimizer_tensors(optimizer, model, load_file(self.folder / "optimizer.safetensors"))
+
+
+class Checkpoints:
+    """The checkpoints of one trial in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def best_file(self, epoch: int) -> Path:
+        """Where the tensors of a best epoch are."""
+        return self.folder / f"best-{epoch:04}.safetensors"
+
+    def save(
+        self,
+        epoch: int,
+        model: nn.Module,
+        moved: frozenset[str],
+        optimizer: torch.optim.Optimizer,
+        state: dict[str, Any],
+        best_epoch: int,
+    ) -> None:
+        """Writes the checkpoint of an epoch, and its best file when it is the best; removes what they replace.
+
+        Raises:
+            TrainerError: OutputNotWritable, for a full or read-only disk.
+        """
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tensors = moved_tensors(model, moved)
+            if best_epoch == epoch:
+                _save_whole(tensors, self.best_file(epoch))
+            unfinished = self.folder / f"epoch-{epoch:04}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            _save(tensors, unfinished / "weights.safetensors")
+            _save(optimizer_tensors(optimizer, model), unfinished / "optimizer.safetensors")
+            (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            place = self.folder / f"epoch-{epoch:04}"
+            shutil.rmtree(place, ignore_errors=True)
+            unfinished.rename(place)
+            self._remove_all_but(epoch, best_epoch)
+
+    def newest(self) -> Saved | None:
+        """The checkpoint to go on from, if there is one."""
+        folders = sorted(path for path in self.folder.glob("epoch-*") if path.suffix != ".unfinished")
+        if not folders:
+            return None
+        return Saved(json.loads((folders[-1] / "state.json").read_text(encoding="utf-8")), folders[-1])
+
+    def keep_best_only(self) -> None:
+        """Removes what only going on would need."""
+        for path in self.folder.glob("epoch-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _remove_all_but(self, epoch: int, best_epoch: int) -> None:
+        for path in self.folder.iterdir():
+            if path.name not in (f"epoch-{epoch:04}", self.best_file(best_epoch).name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def moved_tensors(model: nn.Module, moved: frozenset[str]) -> dict[str, torch.Tensor]:
+    """The trained tensors by name, and every floating-point buffer (running statistics)."""
+    trained = {name: tensor for name, tensor in model.named_parameters() if name in moved}
+    persistent = model.state_dict().keys()
+    buffers = {
+        name: tensor for name, tensor in model.named_buffers() if name in persistent and tensor.is_floating_point()
+    }
+    return {name: tensor.detach().contiguous() for name, tensor in (trained | buffers).items()}
+
+
+def load_moved(model: nn.Module, file: Path) -> None:
+    """Puts the tensors of a file of moved tensors into a pristine module."""
+    named: dict[str, torch.Tensor] = dict(model.named_parameters()) | dict(model.named_buffers())
+    with torch.no_grad():
+        for name, tensor in load_file(file).items():
+            named[name].copy_(tensor)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns a failing disk into an error that names the output."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    except Exception as error:
+        # safetensors reports the system's errors as its own.
+        if "os error" in str(error) or "I/O error" in str(error):
+            raise _not_writable(folder, error) from error
+        raise
+
+
+def _not_writable(folder: Path, error: Exception) -> TrainerError:
+    return TrainerError(
+        OUTPUT_NOT_WRITABLE, f"{folder} cannot be written: {error}", "spec.output.uri", "infrastructure"
+    )
+
+
+def _save_whole(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    unfinished = file.with_suffix(".unfinished")
+    _save(tensors, unfinished)
+    unfinished.replace(file)
+
+
+def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    save_file(tensors, file)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())

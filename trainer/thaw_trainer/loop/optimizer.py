@@ -1,0 +1,69 @@
+"""The optimizer of a phase: only what is trained is in it; what goes on being trained keeps its moments."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from thaw_api.training import OptimizerSpec
+from thaw_trainer.freezing.layout import Layout
+from thaw_trainer.freezing.schedule import Phase
+
+
+def phase_optimizer(
+    model: nn.Module, layout: Layout, phase: Phase, spec: OptimizerSpec, previous: torch.optim.Optimizer | None
+) -> torch.optim.Optimizer:
+    """A new optimizer over the phase's tensors.
+
+    Tensors that `previous` has state of keep it, thawed ones start fresh. Each group's peak rate is in `peak_lr`.
+    Weight decay acts on tensors of two dimensions and more that are neither norms nor biases.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, tensor in model.named_parameters():
+        if name in phase.train:
+            plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"}
+            groups.setdefault((phase.lr[name], 0.0 if plain else spec.weight_decay), []).append(tensor)
+    settings = [
+        {"params": tensors, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), tensors in groups.items()
+    ]
+    optimizer = _new(settings, spec)
+    if previous is not None:
+        for group in optimizer.param_groups:
+            for tensor in group["params"]:
+                if tensor in previous.state:
+                    optimizer.state[tensor] = previous.state[tensor]
+    return optimizer
+
+
+def _new(settings: list[dict[str, Any]], spec: OptimizerSpec) -> torch.optim.Optimizer:
+    if spec.name == "sgd":
+        return torch.optim.SGD(settings, lr=spec.lr, momentum=spec.momentum)
+    first, second = spec.betas or (0.9, 0.999)
+    return torch.optim.AdamW(settings, lr=spec.lr, betas=(first, second), eps=spec.eps, fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Puts every group's rate to its peak times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The optimizer's state as `<moment>/<tensor's name>` -> tensor."""
+    return {
+        f"{key}/{name}": value
+        for name, tensor in model.named_parameters()
+        for key, value in optimizer.state.get(tensor, {}).items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """The inverse of `optimizer_tensors`, for the tensors that this optimizer trains."""
+    named = dict(model.named_parameters())
+    trained = {tensor for group in optimizer.param_groups for tensor in group["params"]}
+    for key, value in saved.items():
+        moment, _, name = key.partition("/")
+        if named[name] in trained:
+            device = named[name].device if value.ndim else value.device
+            optimizer.state[named[name]][moment] = value.to(device)

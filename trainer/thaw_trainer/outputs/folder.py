@@ -1,0 +1,86 @@
+"""Where things are in an output folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, TrainerError
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The output folder of one job on one machine."""
+
+    root: Path
+
+    @property
+    def result(self) -> Path:
+        """The result, written last: when it is there, everything else is."""
+        return self.root / "result.json"
+
+    @property
+    def model(self) -> Path:
+        """The exported model."""
+        return self.root / "model"
+
+    @property
+    def unfinished_model(self) -> Path:
+        """Where the model is written before it is whole."""
+        return self.root / "model.unfinished"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def trials(self) -> Path:
+        """The table of trials and epochs."""
+        return self.root / "trials.parquet"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of driver and gangs."""
+        return self.root / "logs"
+
+    @property
+    def journal(self) -> Path:
+        """The search's truth."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def stores(self) -> Path:
+        """Prepared data."""
+        return self.root / "prepared"
+
+    @property
+    def ray(self) -> Path:
+        """Ray's own state, of no use after a run."""
+        return self.root / ".ray"
+
+    def checkpoints(self, trial: str) -> Path:
+        """Checkpoints of one trial."""
+        return self.root / "checkpoints" / trial
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for one run; raises TrainerError OutputNotWritable when another run holds it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise TrainerError(
+                OUTPUT_NOT_WRITABLE, f"{self.root} cannot be written: {error}", "spec.output.uri"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise TrainerError(
+                OUTPUT_NOT_WRITABLE, f"another run is writing to {self.root}", "spec.output.uri"
+            ) from None
+        finally:
+            os.close(descriptor)

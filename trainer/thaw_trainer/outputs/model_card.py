@@ -1,0 +1,94 @@
+"""model/README.md: what the model is, for whoever finds it; its front matter is what the Hugging Face hub reads.
+
+Front matter: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.search_space import trial_spec
+from thaw_trainer.outputs import report_view as view
+from thaw_trainer.outputs.summary import RunSummary
+from thaw_trainer.outputs.templates import render
+from thaw_trainer.outputs.whole_file import write_whole_text
+from thaw_trainer.outputs.wording import made_by
+
+LISTED_LABELS = 200
+_FEW_ROWS = 10
+_HUB_METRICS = {"mcc": "matthews_correlation"}
+"""Our metrics that the hub calls otherwise."""
+
+
+def write_model_card(summary: RunSummary, folder: Path) -> None:
+    """Writes README.md beside the exported model.
+
+    Raises:
+        TrainerError: OutputNotWritable.
+    """
+    write_whole_text(folder / "README.md", card_of(summary))
+
+
+def card_of(summary: RunSummary) -> str:
+    """The model card; it needs a best trial."""
+    assert summary.best is not None, "a run without a best trial has no model to describe"
+    spec = trial_spec(summary.job.spec, summary.best.parameters)
+    best = summary.best.best_report()
+    metrics, classes, labels = view.metric_rows(summary), view.class_rows(summary), summary.facts.get("labels", [])
+    return render(
+        "model_card.md.jinja",
+        front_matter=yaml.safe_dump(front_matter(summary, spec), sort_keys=False, allow_unicode=True),
+        summary=summary,
+        spec=spec,
+        metrics=metrics,
+        test_rows=view.test_rows(summary),
+        error=_standard_error(metrics, view.test_rows(summary)),
+        baseline=view.baseline(summary),
+        labels=list(enumerate(labels))[:LISTED_LABELS],
+        more_labels=len(labels[LISTED_LABELS:]),
+        rare=[row.label for row in classes if row.rows[2] < _FEW_ROWS],
+        few_rows=_FEW_ROWS,
+        best_epoch=best["epoch"] if best else None,
+        phases=view.phase_rows(summary),
+        states=view.state_counts(summary),
+        splits={name: summary.facts.get("counts", {}).get(name) for name in ("train", "validation", "test")},
+        manifest=view.manifest_text(summary),
+        made_by=made_by(),
+    )
+
+
+def front_matter(summary: RunSummary, spec: FineTuneJobSpec) -> dict[str, Any]:
+    """What the hub reads. It says nothing that the run does not know, such as a licence or a language."""
+    metrics = [row for row in view.metric_rows(summary) if row.test is not None and math.isfinite(row.test)]
+    matter: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": spec.task, "tags": ["thaw", "fine-tuned"]}
+    if spec.model.uri.startswith("hf:") and spec.model.init == "pretrained":
+        matter["base_model"] = spec.model.uri.removeprefix("hf:").removeprefix("//").partition("@")[0]
+    if metrics:
+        matter["metrics"] = [_hub_name(row.name) for row in metrics if row.name != "loss"]
+        matter["model-index"] = [{"name": summary.job.metadata.name, "results": [_results(metrics, spec)]}]
+    return matter
+
+
+def _results(metrics: list[view.MetricRow], spec: FineTuneJobSpec) -> dict[str, Any]:
+    source = spec.data.test or spec.data.train
+    file = Path(source.uri.partition(":")[2])
+    return {
+        "task": {"type": spec.task, "name": spec.task.replace("-", " ").capitalize()},
+        "dataset": {"name": file.name, "type": source.format or file.suffix.lstrip(".") or "table", "split": "test"},
+        "metrics": [{"type": _hub_name(row.name), "name": row.name, "value": row.test} for row in metrics],
+    }
+
+
+def _hub_name(metric: str) -> str:
+    return _HUB_METRICS.get(metric, metric)
+
+
+def _standard_error(metrics: list[view.MetricRow], rows: int) -> float | None:
+    """The binomial standard error of the test accuracy."""
+    accuracy = next((row.test for row in metrics if row.name == "accuracy"), None)
+    if accuracy is None or not math.isfinite(accuracy) or not rows:
+        return None
+    return math.sqrt(accuracy * (1 - accuracy) / rows)

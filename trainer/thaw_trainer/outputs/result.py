@@ -1,0 +1,73 @@
+"""result.json: the run for programs. Written last and at once, so that a result that is there is whole."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from thaw_trainer.loop.checkpoint import writing
+from thaw_trainer.outputs.summary import RunSummary
+from thaw_trainer.search.journal import TrialRecord
+
+
+def result_of(summary: RunSummary) -> dict[str, Any]:
+    """The result as JSON; numbers that are not finite are null."""
+    chosen = summary.job.spec.evaluation.metrics
+    test = summary.final.get("test", {}).get("metrics", {})
+    best = summary.best
+    result = {
+        "status": summary.status,
+        "job": summary.job.metadata.name,
+        "task": summary.job.spec.task,
+        "objective": {"metric": summary.metric, "mode": summary.mode},
+        "best": _trial(best) | {"trial": best.name} if best else None,
+        "test": {name: value for name, value in test.items() if chosen is None or name in chosen},
+        "trials": [_trial(record) for record in summary.records],
+        "data": {
+            "rows": summary.facts.get("counts", {}),
+            "classes": summary.facts.get("classes", {}),
+            "fingerprint": summary.facts.get("fingerprint"),
+        },
+        "seconds": {name: round(value, 3) for name, value in summary.seconds.items()},
+        "warnings": list(summary.warnings),
+    }
+    if summary.failure:
+        result["failure"] = summary.failure
+    finite: dict[str, Any] = _finite(result)
+    return finite
+
+
+def write_result(summary: RunSummary, file: Path) -> dict[str, Any]:
+    """Writes result.json and returns what it says; raises TrainerError OutputNotWritable."""
+    result = result_of(summary)
+    with writing(file.parent):
+        unfinished = file.with_suffix(".unfinished")
+        with unfinished.open("w", encoding="utf-8") as opened:
+            json.dump(result, opened, indent=2, ensure_ascii=False, allow_nan=False)
+            opened.flush()
+            os.fsync(opened.fileno())
+        unfinished.replace(file)
+    return result
+
+
+def _trial(record: TrialRecord) -> dict[str, Any]:
+    best = record.best_report()
+    trial: dict[str, Any] = {
+        "name": record.name,
+        "state": record.state,
+        "parameters": record.parameters,
+        "metrics": best["metrics"] if best else {},
+        "epochs": len(record.reports),
+        "bestEpoch": best["epoch"] if best else None,
+        "seconds": round(sum(report["ended"] - report["started"] for report in record.reports), 3),
+    }
+    return trial | ({"failure": record.failure} if record.failure else {})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,75 @@
+"""How numbers, times and names are written for people: the report and the model card share it."""
+
+import math
+import unicodedata
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from thaw_api.paths import format_path, parse_path
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def made_by() -> str:
+    """thaw and its version."""
+    try:
+        return f"thaw {version('thaw')}"
+    except PackageNotFoundError:
+        return "thaw (from a source tree)"
+
+
+def number(value: float | None) -> str:
+    """A metric: four places, or three digits where those would be lost."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{value:+}"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
+
+
+def setting(value: Any) -> str:
+    """A parameter's value, as a manifest would have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else clean(str(value))
+
+
+def count(value: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,}"
+
+
+def share(part: float, whole: float) -> str:
+    """A part as a percentage."""
+    return f"{100 * part / whole:.1f}%" if whole else "–"
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units."""
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def clean(text: str) -> str:
+    """The text in one line, without characters that neither XML nor UTF-8 can hold."""
+    kept = ("\ufffd" if unicodedata.category(each) in ("Cc", "Cs") else each for each in " ".join(text.split()))
+    return "".join(kept)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut where it is longer than `limit` characters."""
+    text = clean(text)
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def short_paths(paths: Iterable[str]) -> dict[str, str]:
+    """Each path by its last name, or in full where that would not tell it from another."""
+    paths = list(paths)
+    last = {path: format_path(parse_path(path)[-1:]) for path in paths}
+    names = list(last.values())
+    return {path: path if name.startswith("[") or names.count(name) > 1 else name for path, name in last.items()}

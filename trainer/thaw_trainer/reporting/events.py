@@ -1,0 +1,65 @@
+"""What happens in a run, as values that observers are told: the console, and a cluster's status."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from thaw_trainer.search.journal import TrialRecord
+
+
+@dataclass(frozen=True)
+class DataPrepared:
+    """The rows are ready."""
+
+    counts: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """The search begins, or goes on with `finished` trials done by an earlier run."""
+
+    trials: int
+    slots: int
+    workers: int
+    threads: int
+    finished: int
+    interrupted: int
+    metric: str
+    mode: str
+    epochs: int
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial begins, or goes on from its checkpoint."""
+
+    record: "TrialRecord"
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A trial has trained an epoch."""
+
+    record: "TrialRecord"
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is over."""
+
+    record: "TrialRecord"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The best trial was measured on the test rows."""
+
+    metrics: dict[str, float]
+    rows: int
+
+
+Event: TypeAlias = DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | Tested
+Observer: TypeAlias = Callable[[Event], None]

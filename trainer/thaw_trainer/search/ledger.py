@@ -1,0 +1,126 @@
+"""The search's decisions in one place: which trial comes next, whether one goes on, which is best.
+
+Ray Tune asks (tuning.py), the journal remembers, observers hear of it. No Ray and no clock of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from thaw_api.tasks import Mode
+from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY
+from thaw_trainer.reporting.events import EpochEnded, Observer, TrialEnded, TrialStarted
+from thaw_trainer.search.journal import Journal, TrialRecord
+from thaw_trainer.search.points import Points
+from thaw_trainer.search.stopping import StoppingRule
+
+_FATAL = (OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY)
+
+
+@dataclass(frozen=True)
+class SearchLimits:
+    """How many trials, and until when."""
+
+    trials: int
+    deadline: float | None = None
+    """The clock's time after which nothing is begun or continued."""
+
+
+class Ledger:
+    """All trials of a search: those of earlier runs replayed, interrupted ones first in line."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        points: Points,
+        rule: StoppingRule,
+        limits: SearchLimits,
+        metric: str,
+        mode: Mode,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._journal, self._points, self._rule, self._limits = journal, points, rule, limits
+        self._metric, self._mode, self._observer, self._clock = metric, mode, observer, clock
+        self._interrupted: list[TrialRecord] = []
+        self.fatal: dict[str, Any] | None = None
+        """A failure that no other trial would escape, such as a full disk: the search ends."""
+        for record in journal.records.values():
+            for report in record.reports:
+                rule.may_go_on(record.ordinal, report["epoch"], report["metrics"][metric])
+            if record.state == "running":
+                self._interrupted.append(record)
+            else:
+                points.tell(record.ordinal, record.parameters, self.objective(record))
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every trial so far, by ordinal."""
+        return [self._journal.records[ordinal] for ordinal in sorted(self._journal.records)]
+
+    def has_more(self) -> bool:
+        """Whether there is a trial to begin or to go on with."""
+        return bool(self._interrupted) or (len(self._journal.records) < self._limits.trials and not self._is_over())
+
+    def next_trial(self) -> TrialRecord | None:
+        """The trial to begin or to go on with, or None when the search has no more."""
+        if self._is_over():
+            return None
+        if self._interrupted:
+            record = self._interrupted.pop(0)
+            self._observer(TrialStarted(record))
+            return record
+        ordinal = len(self._journal.records)
+        if ordinal >= self._limits.trials:
+            return None
+        point = self._points.suggest(ordinal)
+        if point is None:
+            return None
+        record = TrialRecord(ordinal, point)
+        self._journal.begin(record)
+        self._observer(TrialStarted(record))
+        return record
+
+    def report(self, ordinal: int, report: dict[str, Any]) -> bool:
+        """Takes an epoch's report; whether the trial goes on. A trial that does not is ended here."""
+        record = self._journal.records[ordinal]
+        self._journal.report(record, report)
+        self._observer(EpochEnded(record, report))
+        goes_on = self._rule.may_go_on(ordinal, report["epoch"], report["metrics"][self._metric])
+        if report["last"]:
+            self._end(record, "succeeded")
+            return False
+        if not goes_on or self._is_over():
+            self._end(record, "stopped")
+            return False
+        return True
+
+    def fail(self, ordinal: int, failure: dict[str, Any]) -> None:
+        """A trial ended by an error; ignored when it has ended already."""
+        if self._journal.records[ordinal].state != "running":
+            return
+        if failure["reason"] in _FATAL:
+            self.fatal = failure
+        self._end(self._journal.records[ordinal], "failed", failure)
+
+    def objective(self, record: TrialRecord) -> float | None:
+        """A trial's objective in its best epoch; None when it has none."""
+        best = record.best_report()
+        return None if best is None or record.state == "failed" else float(best["metrics"][self._metric])
+
+    def best(self) -> TrialRecord | None:
+        """The best trial that did not fail; of equals, the first."""
+        scored = [(value, record) for record in self.records if (value := self.objective(record)) is not None]
+        if not scored:
+            return None
+        sign = 1 if self._mode == "max" else -1
+        return max(scored, key=lambda pair: (sign * pair[0], -pair[1].ordinal))[1]
+
+    def _end(self, record: TrialRecord, state: Any, failure: dict[str, Any] | None = None) -> None:
+        self._journal.end(record, state, failure)
+        self._points.tell(record.ordinal, record.parameters, self.objective(record))
+        self._observer(TrialEnded(record))
+
+    def _is_over(self) -> bool:
+        late = self._limits.deadline is not None and self._clock() >= self._limits.deadline
+        return late or self.fatal is not None

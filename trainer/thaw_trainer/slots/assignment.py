@@ -1,0 +1,33 @@
+"""What a gang is given to do."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+FINAL = -1
+"""The ordinal of the assignment that tests and exports the best trial."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to train, or the best one to test and export."""
+
+    kind: Literal["trial", "final"]
+    trial: int
+    """The trial's ordinal in the search."""
+    spec: dict[str, Any]
+    """The trial's own spec as a manifest writes it."""
+    store: str
+    """Folder of the prepared store."""
+    folder: str
+    """Folder of the trial's checkpoints."""
+    reported: int = 0
+    """Epochs that the search knows of already."""
+    attempt: int = 0
+    best_epoch: int = 0
+    """final: the epoch whose tensors are tested."""
+    output: str = ""
+    """final: where model and predictions go."""
+
+    def again(self, reported: int) -> "Assignment":
+        """The same work for another gang, after this one's was lost."""
+        return replace(self, attempt=self.attempt + 1, reported=reported)

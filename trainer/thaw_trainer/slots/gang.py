@@ -1,0 +1,156 @@
+"""The workers' side of a slot: `work` runs on every worker of a gang, for the whole search."""
+
+import logging
+import os
+import traceback
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.tasks import TASKS
+from thaw_trainer.errors import OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
+from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
+from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.loop.evaluation import predict_split
+from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.loop.trial import Steps, run_trial
+from thaw_trainer.outputs.folder import OutputFolder
+from thaw_trainer.slots.assignment import Assignment
+from thaw_trainer.tasks.protocol import Task
+from thaw_trainer.tasks.registry import find_task
+
+_TAKE_SECONDS = 60.0
+"""How long rank 0 waits for work before it lets the others of its gang know that there is none yet."""
+
+_log = logging.getLogger("thaw.gang")
+
+
+class RecycleProcess(Exception):
+    """Raised to have Ray Train replace the gang's processes: their state can no longer be trusted."""
+
+
+class SlotDesk:
+    """This gang's line to the exchange."""
+
+    def __init__(self, exchange: Any, slot: int, incarnation: str) -> None:
+        self._exchange, self._slot, self._incarnation = exchange, slot, incarnation
+
+    def take(self) -> Any:
+        """The next assignment, "closed", or None when none came."""
+        return ray.get(self._exchange.take.remote(self._slot, self._incarnation, _TAKE_SECONDS))
+
+    def report(self, assignment: Assignment, report: dict[str, Any]) -> bool:
+        """Hands a report over; whether to train on."""
+        go_on: bool = ray.get(
+            self._exchange.report.remote(self._slot, self._incarnation, assignment.trial, assignment.attempt, report)
+        )
+        return go_on
+
+    def finish(self, assignment: Assignment, message: dict[str, Any] | None = None) -> None:
+        """Gives the lease back."""
+        ray.get(
+            self._exchange.finish.remote(self._slot, self._incarnation, assignment.trial, assignment.attempt, message)
+        )
+
+
+def work(exchange: Any, slot: int, task_name: str, threads: int, logs: Path, gang: Gang, clock: Any) -> None:
+    """Takes assignments until the exchange is closed. Runs on every worker of the gang.
+
+    Raises:
+        RecycleProcess: after an error that leaves the gang unusable; its assignment was given back with its reason.
+    """
+    _set_up_process(threads, logs / f"slot-{slot}-{gang.rank}.log")
+    task_kind = find_task(task_name)
+    desk = SlotDesk(exchange, slot, gang.broadcast(uuid.uuid4().hex))
+    _log.info("slot %d rank %d is ready, process %d, %d threads", slot, gang.rank, os.getpid(), threads)
+    while True:
+        assignment = gang.broadcast(desk.take() if gang.rank == 0 else None)
+        if assignment == "closed":
+            return
+        if assignment is None:
+            continue
+        _log.info("%s %d, attempt %d", assignment.kind, assignment.trial, assignment.attempt)
+        message = None
+        try:
+            spec = FineTuneJobSpec.model_validate(assignment.spec)
+            task = task_kind.open(spec, Path(assignment.store))
+            if assignment.kind == "final":
+                message = {"result": _test_and_export(task, spec, assignment, gang)}
+            else:
+                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock)  # type: ignore[misc]
+                modes = TASKS[spec.task].metrics
+                state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
+                _log.info("trial %d %s", assignment.trial, state)
+        except Exception as error:  # whatever a trial raises is that trial's end, not the search's
+            failure = describe(error)
+            _log.error("%s %d failed: %s", assignment.kind, assignment.trial, traceback.format_exc())
+            desk.finish(assignment, {"failure": failure})
+            if gang.size > 1 or failure["reason"] == OUT_OF_MEMORY or _is_compile_error(error):
+                raise RecycleProcess(failure["message"]) from error
+            continue
+        if gang.rank == 0:
+            desk.finish(assignment, message)
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """Any exception of a trial as its failure."""
+    if isinstance(error, TrainerError):
+        return error.as_dict()
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return TrainerError(
+            OUT_OF_MEMORY,
+            f"{error}; a smaller batch per worker (gradientAccumulation) needs less",
+            "spec.training.batchSize",
+        ).as_dict()
+    return TrainerError(TRIAL_ERROR, f"{type(error).__name__}: {error}").as_dict()
+
+
+def _is_compile_error(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def _test_and_export(task: Task, spec: FineTuneJobSpec, assignment: Assignment, gang: Gang) -> dict[str, Any]:
+    """The best epoch's metrics on the validation and test rows; rank 0 writes predictions and the model."""
+    output = Path(assignment.output)
+    with untouched_process():
+        seed_stream(spec.training.seed, "head")
+        model = task.build().to(gang.device)
+        load_moved(model, Checkpoints(Path(assignment.folder)).best_file(assignment.best_epoch))
+        result: dict[str, Any] = {}
+        for split in ("validation", "test"):
+            predictions = predict_split(model, task, split, gang, spec.training)
+            if predictions is not None:
+                result[split] = {
+                    "metrics": task.metrics(predictions, full=True),
+                    "details": task.details(predictions),
+                    "rows": len(predictions["id"]),
+                }
+                with writing(output):
+                    output.mkdir(parents=True, exist_ok=True)
+                    np.savez(output / f"{split}-predictions.npz", **predictions)  # type: ignore[arg-type]
+        if gang.rank == 0:
+            with writing(output):
+                task.export(model, OutputFolder(output).unfinished_model)
+        return result
+
+
+def _set_up_process(threads: int, log_file: Path) -> None:
+    torch.set_num_threads(threads)
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log_file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("thaw").addHandler(handler)
+    logging.getLogger("thaw").setLevel(logging.INFO)
+    _quieten_transformers()
+
+
+def _quieten_transformers() -> None:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,106 @@
+"""Ray Train runs that hold the gangs: one TorchTrainer for each slot, started from a thread of the driver."""
+
+import logging
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.slots.exchange import Exchange
+
+HEAD = "thaw_head"
+"""A custom resource of the node that the driver runs on: what must never wait for a gang's CPUs asks for it."""
+
+_log = logging.getLogger("thaw.slots")
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """How many gangs there are, and what each worker has."""
+
+    slots: int
+    workers: int
+    threads: int
+    gpus: bool
+
+
+def start_exchange(retries: int) -> Any:
+    """The exchange as an actor on the driver's node."""
+    actor = ray.remote(Exchange).options(num_cpus=0, resources={HEAD: 0.001}, max_concurrency=1000)
+    return actor.remote(retries)
+
+
+class Slots:
+    """The running gangs of one search."""
+
+    def __init__(self, exchange: Any, plan: SlotPlan, task: str, logs: Path, storage: Path) -> None:
+        self._exchange, self._plan = exchange, plan
+        self._config = {"exchange": exchange, "task": task, "threads": plan.threads, "logs": str(logs)}
+        self._storage = storage
+        self.errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._hold, args=(slot,), name=f"slot-{slot}", daemon=True)
+            for slot in range(plan.slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def alive(self) -> int:
+        """Slots whose run goes on."""
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def close(self, timeout: float) -> None:
+        """Sends the gangs home and waits for their runs to end."""
+        ray.get(self._exchange.close.remote())
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _hold(self, slot: int) -> None:
+        """One slot's Ray Train run. Ray Train replaces gangs that die, without limit: the exchange counts."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        worker = {"GPU": 1.0} if self._plan.gpus else {"CPU": float(self._plan.threads)}
+        trainer = TorchTrainer(
+            _work_in_ray_train,
+            train_loop_config=self._config | {"slot": slot},
+            scaling_config=ScalingConfig(
+                num_workers=self._plan.workers, use_gpu=self._plan.gpus, resources_per_worker=worker
+            ),
+            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if self._plan.gpus else "gloo", timeout_s=86400),
+            run_config=RunConfig(
+                # A name of its own: Ray Train goes on with what an earlier run of the same name has left.
+                name=f"slot-{slot}-{uuid.uuid4().hex[:8]}",
+                storage_path=str(self._storage),
+                failure_config=FailureConfig(max_failures=-1),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # the run's end is told to the exchange; the driver reads `errors`
+            _log.error("slot %d ended: %s", slot, error)
+            self.errors.append(f"slot {slot}: {error}")
+        try:
+            ray.get(self._exchange.slot_ended.remote(slot))
+        except Exception as error:  # Ray is shutting down: there is nobody left to tell
+            _log.info("slot %d: the exchange is gone: %s", slot, error)
+
+
+def _work_in_ray_train(config: dict[str, Any]) -> None:
+    """Runs in each worker process that Ray Train starts."""
+    import ray.train
+    import ray.train.torch
+
+    from thaw_trainer.slots.gang import work
+
+    context = ray.train.get_context()
+    device: torch.device = ray.train.torch.get_device()
+    gang = Gang(context.get_world_rank(), context.get_world_size(), device)
+    work(config["exchange"], config["slot"], config["task"], config["threads"], Path(config["logs"]), gang, time.time)

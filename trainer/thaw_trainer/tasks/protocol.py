@@ -1,0 +1,87 @@
+"""What a task is to the rest of the trainer. The loop, the search and the report know nothing else of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from thaw_api.job import FineTuneJobSpec
+
+Batch: TypeAlias = Any
+"""What a task's `batches` yields; only the task looks inside."""
+
+Predictions: TypeAlias = dict[str, NDArray[Any]]
+"""Columns of equal length, one of them `id`: which example each row is about."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One worker's part of each batch."""
+
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """Where a job's inputs are and where its stores go."""
+
+    base: Path
+    """Folder that relative file: URIs start from."""
+    stores: Path
+    """Folder of the prepared stores."""
+
+
+class Task(Protocol):
+    """One kind of fine-tuning, for one trial's spec and what was prepared for it."""
+
+    def build(self) -> nn.Module:
+        """A new module from the pretrained files; what is random in it comes from torch's generator."""
+
+    def batches(self, split: str, epoch: int, share: Share) -> Iterator[Batch]:
+        """This worker's batches. Of `train`, every `gradientAccumulation` batches are one optimizer step, and every
+        worker gets as many; `validation` and `test` have each example once over all workers."""
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one training epoch."""
+
+    def step(self, model: nn.Module, batch: Batch, device: torch.device) -> tuple[torch.Tensor, float]:
+        """The loss summed over what counts in the batch (a scalar with gradient), and how much counts."""
+
+    def predict(self, model: nn.Module, batch: Batch, device: torch.device) -> Predictions:
+        """What the model says of each example of a batch."""
+
+    def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
+        """Metrics over all examples; the cheap ones, or with `full` all of them."""
+
+    def details(self, predictions: Predictions) -> dict[str, Any]:
+        """JSON-able material for the report, such as a confusion matrix."""
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """Writes model and processor so that others can load them."""
+
+
+class TaskKind(Protocol):
+    """A task's class: how inputs are prepared, and how a trial's task is made of them."""
+
+    def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
+        """Prepares the inputs of a spec once and returns the store's folder; what is fitted is fitted on train."""
+
+    def open(self, spec: FineTuneJobSpec, store: Path) -> Task:
+        """The task of one trial."""
+
+    def empty_model(self, spec: FineTuneJobSpec, store: Path) -> nn.Module:
+        """The model without numbers, to resolve selectors and count parameters."""
+
+
+def join_predictions(parts: list[Predictions]) -> Predictions:
+    """Predictions of several batches or workers as one, in order of id."""
+    parts = [part for part in parts if len(part["id"])] or parts[:1]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(joined["id"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}

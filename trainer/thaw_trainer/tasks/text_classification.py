@@ -1,0 +1,166 @@
+"""Text classification: one label for each text, with any AutoModelForSequenceClassification."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.batches import BatchPlan, length_classes, plan_batches, plan_epoch
+from thaw_trainer.data.labelled_texts import prepare_store
+from thaw_trainer.data.store import PreparedStore, ragged
+from thaw_trainer.models import sequence_classifier
+from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion
+from thaw_trainer.tasks.protocol import JobFiles, Predictions, Share
+
+_EVALUATION_ROWS = 32
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """`input_ids` and `attention_mask` [rows, width]; `label`, `id` and `weight` (1 counts, 0 fills up) [rows]."""
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    label: NDArray[np.int64]
+    id: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+
+class TextRows:
+    """The rows of one split, mapped from the store."""
+
+    def __init__(self, store: PreparedStore, split: str) -> None:
+        table = store.table(split)
+        self.tokens, self.offsets = ragged(table["input_ids"])
+        self.label = table["label"].to_numpy()
+        self.id = table["id"].to_numpy()
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each row."""
+        return np.diff(self.offsets)
+
+    def collate(self, plan: BatchPlan, pad_token: int, pad_left: bool) -> TextBatch:
+        """The batch that a plan describes."""
+        shape = (len(plan.rows), plan.width)
+        input_ids = np.full(shape, pad_token, dtype=np.int64)
+        attention_mask = np.zeros(shape, dtype=np.int64)
+        for place, row in enumerate(plan.rows):
+            tokens = self.tokens[self.offsets[row] : self.offsets[row + 1]]
+            span = slice(plan.width - len(tokens), None) if pad_left else slice(0, len(tokens))
+            input_ids[place, span] = tokens
+            attention_mask[place, span] = 1
+        weight = (np.arange(len(plan.rows)) < plan.filled).astype(np.float32)
+        return TextBatch(input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight)
+
+
+class TextClassification:
+    """One trial's view of the rows and the model."""
+
+    def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
+        self.spec = spec
+        self.store = PreparedStore(folder)
+        self.labels: list[str] = self.store.facts["labels"]
+        self.model_folder = Path(self.store.facts["modelFolder"])
+        longest = int(self.store.facts["longest"])
+        bucketed = spec.data.batching.strategy == "bucket"
+        self.widths = length_classes(longest) if bucketed else np.asarray([longest])
+
+    @cached_property
+    def rows(self) -> dict[str, TextRows]:
+        """The splits' rows."""
+        return {split: TextRows(self.store, split) for split in ("train", "validation", "test")}
+
+    def config(self) -> Any:
+        """The model's configuration."""
+        facts = self.store.facts
+        return sequence_classifier.load_config(self.model_folder, self.spec.model, self.labels, facts["padToken"])
+
+    def build(self) -> nn.Module:
+        """See Task."""
+        return sequence_classifier.build(self.model_folder, self.config(), self.spec.model)
+
+    def steps_per_epoch(self) -> int:
+        """See Task."""
+        return len(plan_batches(self.rows["train"].lengths, self.widths, self.spec.training.batch_size))
+
+    def batches(self, split: str, epoch: int, share: Share) -> Iterator[TextBatch]:
+        """See Task. Rows of a training batch are dealt out to accumulation parts, then to workers."""
+        training, rows = self.spec.training, self.rows[split]
+        if split == "train":
+            plans = plan_epoch(rows.lengths, self.widths, training.batch_size, (training.seed, epoch))
+            parts = training.gradient_accumulation * share.world
+            chosen = [
+                plan.part(accumulated * share.world + share.rank, parts)
+                for plan in plans
+                for accumulated in range(training.gradient_accumulation)
+            ]
+        else:
+            chosen = plan_batches(rows.lengths, self.widths, _EVALUATION_ROWS)[share.rank :: share.world]
+        facts = self.store.facts
+        return (rows.collate(plan, facts["padToken"] or 0, facts["padLeft"]) for plan in chosen)
+
+    def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
+        """See Task: cross-entropy over rows."""
+        losses = F.cross_entropy(
+            self._logits(model, batch, device),  # [rows, classes]
+            torch.from_numpy(batch.label).to(device),
+            label_smoothing=self.spec.training.label_smoothing,
+            reduction="none",
+        )
+        return (losses * torch.from_numpy(batch.weight).to(device)).sum(), float(batch.weight.sum())
+
+    def predict(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Predictions:
+        """See Task: columns id, label and logits [rows, classes]."""
+        counted = batch.weight > 0
+        logits = self._logits(model, batch, device).cpu().numpy()
+        return {"id": batch.id[counted], "label": batch.label[counted], "logits": logits[counted]}
+
+    def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
+        """See Task."""
+        return classification_metrics(predictions["logits"], predictions["label"])
+
+    def details(self, predictions: Predictions) -> dict[str, Any]:
+        """See Task: the confusion matrix, rows are true labels."""
+        predicted = predictions["logits"].argmax(axis=1)
+        return {"confusion": {"labels": self.labels, "matrix": confusion(predicted, predictions["label"], self.labels)}}
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """See Task: Hugging Face layout."""
+        model.save_pretrained(folder)  # type: ignore[operator]
+        sequence_classifier.load_tokenizer(self.model_folder).save_pretrained(folder)
+
+    @staticmethod
+    def _logits(model: nn.Module, batch: TextBatch, device: torch.device) -> torch.Tensor:
+        logits: torch.Tensor = model(
+            input_ids=torch.from_numpy(batch.input_ids).to(device),
+            attention_mask=torch.from_numpy(batch.attention_mask).to(device),
+        ).logits
+        return logits.float()
+
+
+class TextClassificationKind:
+    """See TaskKind."""
+
+    def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
+        """See TaskKind."""
+        return prepare_store(spec, files.base, files.stores).folder
+
+    def open(self, spec: FineTuneJobSpec, store: Path) -> TextClassification:
+        """See TaskKind."""
+        return TextClassification(spec, store)
+
+    def empty_model(self, spec: FineTuneJobSpec, store: Path) -> nn.Module:
+        """See TaskKind."""
+        return sequence_classifier.build_empty(TextClassification(spec, store).config())
+
+
+KIND = TextClassificationKind()
