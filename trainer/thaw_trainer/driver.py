@@ -90,18 +90,20 @@ def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer,
         model_bytes = _check_inputs(job.spec, base)
     from thaw_trainer.ray_session import RaySession
 
-    session = RaySession(
-        lambda machine: plan_slots(job.spec, machine, model_bytes), job.spec.task, output.logs, output.ray
-    )
+    session = RaySession()
     try:
+        with watch.stage("setup"), _before_training():
+            import torch  # noqa: F401  before Ray Train, which imports it too
+
+            exchange, plan = session.open_slots(
+                lambda machine: plan_slots(job.spec, machine, model_bytes), job.spec.task, output.logs, output.ray
+            )
         with watch.stage("prepare"), _before_training():
             prepared = _prepare(job.spec, base, output)
             journal = Journal(output.journal, _identity(job.spec, prepared))
         if journal.interrupted and output.result.is_file():
             return _finished(output)
         observer(DataPrepared(prepared.facts["counts"], watch.seconds["prepare"]))
-        with watch.stage("setup"), _before_training():
-            exchange, plan = session.ready()
         ledger = _open_ledger(job.spec, journal, prepared, output, observer)
         observer(_search_started(job.spec, ledger, plan.slots, plan.workers, plan.threads))
         with watch.stage("search"):
@@ -114,10 +116,23 @@ def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer,
             with watch.stage("test"):
                 final = _test_and_export(job.spec, best, prepared, exchange, output)
             observer(Tested(final["test"]["metrics"], final["test"]["rows"]))
+        result = _write_outputs(_summarize(job, ledger, prepared, best, final, watch), output)
     finally:
         session.close()
+    journal.close()
+    return result
+
+
+def _summarize(
+    job: FineTuneJob,
+    ledger: Ledger,
+    prepared: "Prepared",
+    best: TrialRecord | None,
+    final: dict[str, Any],
+    watch: Stopwatch,
+) -> RunSummary:
     metric, mode = objective(job.spec)
-    summary = RunSummary(
+    return RunSummary(
         job=job,
         metric=metric,
         mode=mode,
@@ -129,9 +144,6 @@ def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer,
         failure=None if best else _all_failed(ledger.records),
         warnings=tuple(best.reports[-1]["warnings"]) if best else (),
     )
-    result = _write_outputs(summary, output)
-    journal.close()
-    return result
 
 
 def _check_inputs(spec: FineTuneJobSpec, base: Path) -> int:

@@ -16,7 +16,7 @@ from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 from thaw_trainer.tasks.protocol import JobFiles, TaskKind
 
 _OF_THE_STORE = ("data", "model.uri")
-_OF_THE_SCHEDULE = ("freezing", "training.epochs", "model.uri")
+_OF_THE_SCHEDULE = ("freezing", "training.epochs")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
     layout = find_layout(kind.empty_model(spec, base))
     phases = check_schedules(spec, layout)
+    for variant in variants:
+        if variant.model != spec.model:
+            check_schedules(variant, find_layout(kind.empty_model(variant, stores[inputs_key(variant)])))
     return Prepared(
         stores=stores | {inputs_key(spec): base},
         facts=PreparedStore(base).facts,

@@ -1,7 +1,9 @@
-"""An embedded Ray for one run: started beside the preparation of data, since both take seconds.
+"""An embedded Ray for one run: it starts while the main thread imports torch, since both take seconds.
 
-The thread that starts Ray lives as long as Ray does: Ray's processes ask the kernel to be killed when the thread that
-started them ends.
+- The thread that starts Ray lives as long as Ray does: Ray's processes ask the kernel to be killed when the thread that
+  started them ends.
+- Libraries are imported by the main thread alone: torch and Ray Train, imported by two threads at once, find each other
+  half initialized.
 """
 
 import os
@@ -9,22 +11,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from thaw_trainer.search.parallelism import Machine
-from thaw_trainer.slots.exchange import not_ready_failure
-from thaw_trainer.slots.launch import HEAD, SlotPlan, Slots, start_exchange
+from thaw_trainer.search.parallelism import Machine, SlotPlan
+
+if TYPE_CHECKING:
+    from thaw_trainer.slots.launch import Slots
 
 RETRIES = 3
 """How often a trial goes to another gang after its workers died."""
 SLOTS_READY_SECONDS = 300.0
 """How long the first gang may take to ask for work."""
+_CLOSE_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 200_000_000
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -35,84 +38,100 @@ _ENVIRONMENT = {
 
 
 class RaySession:
-    """Ray, the exchange and the slots of one run. `ready` waits for them, `close` ends them."""
+    """Ray, the exchange and the slots of one run."""
 
-    def __init__(self, plan: Callable[[Machine], SlotPlan], task: str, logs: Path, storage: Path) -> None:
-        """`plan` decides the slots from what the machine has."""
-        self._plan, self._task, self._logs, self._storage = plan, task, logs, storage
+    def __init__(self) -> None:
+        """Begins to start Ray, in a thread of its own."""
+        os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+        import ray  # noqa: F401  imported here, in the main thread
+
         self._error: Exception | None = None
+        self._slots: Slots | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
         self._thread.start()
 
-    def ready(self) -> tuple[Any, SlotPlan]:
-        """The exchange and the slots' plan; raises what kept Ray from starting."""
+    def open_slots(
+        self, plan: Callable[[Machine], SlotPlan], task: str, logs: Path, storage: Path
+    ) -> tuple[Any, SlotPlan]:
+        """Waits for Ray and begins to start the slots; returns the exchange and the slots' plan.
+
+        Args:
+            plan: decides the slots from what the machine has.
+
+        Raises:
+            TrainerError: what `plan` raises; or what kept Ray from starting.
+        """
+        from thaw_trainer.slots.launch import Slots, start_exchange
+
         self._started.wait()
         if self._error is not None:
             raise self._error
-        return self._exchange, self._slot_plan
+        slot_plan = plan(_machine())
+        exchange = start_exchange(RETRIES)
+        self._slots = Slots(exchange, slot_plan, task, logs, storage)
+        threading.Thread(
+            target=self._watch, args=(exchange, self._slots, logs), name="slots-watch", daemon=True
+        ).start()
+        return exchange, slot_plan
 
     def close(self) -> None:
-        """Ends gangs and Ray; nothing of them is left."""
+        """Sends the gangs home and ends Ray.
+
+        When a gang does not come home in time (one that was interrupted in mid-epoch), Ray is left to end with this
+        process: shutting it down under a thread that waits for it would abort the process.
+        """
         self._started.wait()
         self._closing.set()
-        self._thread.join()
+        if self._slots is None or self._slots.close(_CLOSE_SECONDS):
+            import ray
 
-    def _hold(self) -> None:
-        try:
-            self._start()
-        except Exception as error:  # told by `ready`
-            self._error = error
-        finally:
-            self._started.set()
-        import ray
-
-        try:
-            if self._error is None:
-                self._watch()
-            self._closing.wait()
-        finally:
             ray.shutdown()
 
-    def _start(self) -> None:
-        os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    def _hold(self) -> None:
+        """Starts Ray and stays."""
         import ray
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            resources={HEAD: 1000},
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
-        self._slot_plan = self._plan(_machine(cores, int(ray.cluster_resources().get("GPU", 0))))
-        self._exchange = start_exchange(RETRIES)
-        self._slots = Slots(self._exchange, self._slot_plan, self._task, self._logs, self._storage)
+        try:
+            ray.init(
+                address="local",
+                num_cpus=_cores(),
+                resources={"thaw_head": 1000},
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        except Exception as error:  # told by `open_slots`
+            self._error = error
+        self._started.set()
+        threading.Event().wait()
 
-    def _watch(self) -> None:
+    def _watch(self, exchange: Any, slots: "Slots", logs: Path) -> None:
         """Ends the search when no gang comes up, or none is left: nobody waits for ever."""
         import ray
 
+        from thaw_trainer.slots.exchange import not_ready_failure
+
         deadline = time.monotonic() + SLOTS_READY_SECONDS
-        ready = False
-        while not self._closing.wait(1.0):
-            ready = ready or bool(ray.get(self._exchange.ready_slots.remote()))
+        ready, problem = False, ""
+        while not problem and not self._closing.wait(1.0):
+            ready = ready or bool(ray.get(exchange.ready_slots.remote()))
             if not ready and time.monotonic() > deadline:
-                return self._abort(f"no worker was ready after {SLOTS_READY_SECONDS:.0f} s; see {self._logs}")
-            if not self._slots.alive():
-                return self._abort("; ".join(self._slots.errors) or "every slot ended")
-        return None
-
-    def _abort(self, message: str) -> None:
-        import ray
-
-        ray.get(self._exchange.abort.remote(not_ready_failure(message)))
+                problem = f"no worker was ready after {SLOTS_READY_SECONDS:.0f} s; see {logs}"
+            elif not slots.alive():
+                problem = "; ".join(slots.errors) or "every slot ended"
+        if problem and not self._closing.is_set():
+            ray.get(exchange.abort.remote(not_ready_failure(problem)))
 
 
-def _machine(cores: int, gpus: int) -> Machine:
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _machine() -> Machine:
     import psutil
+    import ray
 
-    return Machine(cores, gpus, int(psutil.virtual_memory().available))
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    return Machine(_cores(), gpus, int(psutil.virtual_memory().available))

@@ -128,6 +128,7 @@ def _make(
     tables = {}
     for name, rows in splits.items():
         tokens = tokenizer(rows.texts, truncation=True, max_length=limit, return_attention_mask=False)["input_ids"]
+        _check_tokens(name, rows, tokens)
         tables[name] = pa.table(
             {
                 "id": pa.array(rows.ids, pa.int64()),
@@ -151,6 +152,17 @@ def _make(
     return facts, tables
 
 
+def _check_tokens(name: str, rows: LabelledTexts, tokens: list[list[int]]) -> None:
+    """A tokenizer without special tokens leaves nothing of an empty text, which no model can read."""
+    empty = [int(row) for row, each in zip(rows.ids, tokens, strict=True) if not each]
+    if empty:
+        raise TrainerError(
+            DATA_INVALID,
+            f"{len(empty)} rows of {name} have no token, the first is row {empty[0]}",
+            "spec.data.columns.text",
+        )
+
+
 def _fit_labels(splits: dict[str, LabelledTexts]) -> list[str]:
     labels = sorted(set(splits["train"].labels))
     if len(labels) < 2:
@@ -170,8 +182,5 @@ def _fit_labels(splits: dict[str, LabelledTexts]) -> list[str]:
 
 def _longest_allowed(spec: FineTuneJobSpec, model_folder: Path, tokenizer: Any) -> int:
     config = sequence_classifier.load_config(model_folder, spec.model, ["0", "1"], None)
-    # RoBERTa's positions start behind the padding index, so two of its positions are never used.
-    unused = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer") else 0
-    positions = (getattr(config, "max_position_embeddings", None) or 0) - unused
-    limits = (spec.data.batching.max_length, tokenizer.model_max_length, positions)
-    return min(int(limit) for limit in limits if limit > 0)
+    limits = (spec.data.batching.max_length, tokenizer.model_max_length, sequence_classifier.longest_input(config))
+    return min(int(limit) for limit in limits if limit)

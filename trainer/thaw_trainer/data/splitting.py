@@ -20,9 +20,9 @@ def split_rows(
 ) -> dict[str, Rows]:
     """Row numbers of `train`, `validation` and `test`, each ascending; disjoint, together all of `range(count)`.
 
-    Systematic sampling: units (rows, or groups of rows) lie on a line, ordered by stratum and shuffled inside it;
-    every 1/fraction-th place is held out. So each stratum and the whole are held out in proportion, to within a
-    unit. A group's stratum is the most frequent one among its rows.
+    Systematic sampling: units (rows, or groups of rows) lie on a line, ordered by stratum and then size, otherwise
+    shuffled; every 1/fraction-th unit is held out. So each stratum and the whole are held out in proportion, to within
+    a unit or two, and large groups as often as small ones. A group's stratum is the most frequent one of its rows.
 
     Raises:
         TrainerError: SplitInvalid: a split is empty, or a stratum has too few rows to be in each.
@@ -32,9 +32,9 @@ def split_rows(
         _check_strata(strata, parts, groups)
     random = np.random.default_rng(seed)
     units = _units(count, strata, groups, random)
-    held = _systematic([len(unit) for unit in units], validation + test, random)
+    held = _systematic(len(units), validation + test, random)
     outside = [unit for unit, is_held in zip(units, held, strict=True) if is_held]
-    tested = _systematic([len(unit) for unit in outside], test / (validation + test or 1), random)
+    tested = _systematic(len(outside), test / (validation + test or 1), random)
     chosen = {
         "train": [unit for unit, is_held in zip(units, held, strict=True) if not is_held],
         "validation": [unit for unit, is_test in zip(outside, tested, strict=True) if not is_test],
@@ -53,7 +53,7 @@ def split_rows(
 def _check_strata(strata: Sequence[str], parts: int, groups: Sequence[str] | None) -> None:
     values, counts = np.unique(np.asarray(strata, dtype=str), return_counts=True)
     if groups is None and counts.min() < parts:
-        rare = [f"{value!r} ({n})" for value, n in zip(values, counts, strict=True) if n < parts]
+        rare = [f"{str(value)!r} ({n})" for value, n in zip(values, counts, strict=True) if n < parts]
         raise TrainerError(
             SPLIT_INVALID,
             f"a value needs {parts} rows or more to be in each split; too few rows have {', '.join(rare[:5])}",
@@ -64,7 +64,7 @@ def _check_strata(strata: Sequence[str], parts: int, groups: Sequence[str] | Non
 def _units(
     count: int, strata: Sequence[str] | None, groups: Sequence[str] | None, random: np.random.Generator
 ) -> list[Rows]:
-    """Rows that stay together, shuffled, then ordered by stratum."""
+    """Rows that stay together, shuffled, then ordered by stratum and size."""
     stratum_of_row = np.unique(strata, return_inverse=True)[1] if strata is not None else np.zeros(count, np.int64)
     if groups is None:
         order = random.permutation(count)
@@ -73,11 +73,9 @@ def _units(
     order = np.argsort(group_of_row, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group_of_row[order])) + 1)
     shuffled = [members[i] for i in random.permutation(len(members))]
-    return sorted(shuffled, key=lambda rows: int(np.bincount(stratum_of_row[rows]).argmax()))
+    return sorted(shuffled, key=lambda rows: (int(np.bincount(stratum_of_row[rows]).argmax()), len(rows)))
 
 
-def _systematic(sizes: list[int], share: float, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Which units are picked, so that about `share` of the summed sizes is; a unit's chance does not depend on it."""
-    widths = np.asarray(sizes, dtype=np.float64)
-    middles = np.cumsum(widths) - widths / 2
-    return np.asarray((middles * share + random.random()) % 1.0 < share)
+def _systematic(units: int, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Which units are picked: every 1/share-th from a random start, so each has the chance `share`."""
+    return np.asarray((np.arange(units) * share + random.random()) % 1.0 < share)

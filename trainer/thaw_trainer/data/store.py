@@ -6,6 +6,7 @@ It is written beside its place and renamed, so a store that is there is whole.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from thaw_trainer.disk import writing
 
 _FACTS = "facts.json"
 
@@ -45,22 +48,33 @@ def file_digest(path: Path) -> str:
 def open_or_write(
     root: Path, key: str, make: Callable[[], tuple[dict[str, Any], dict[str, pa.Table]]]
 ) -> PreparedStore:
-    """The store of this key below `root`, made first when it is not there."""
+    """The store of this key below `root`, made first when it is not there.
+
+    Raises:
+        TrainerError: OutputNotWritable, or what `make` raises.
+    """
     folder = root / key
-    if not (folder / _FACTS).is_file():
+    if not folder.is_dir():
         facts, tables = make()
-        unfinished = root / f"{key}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        for split, table in tables.items():
-            with (
-                pa.OSFile(str(unfinished / f"{split}.arrow"), "wb") as sink,
-                pa.ipc.new_file(sink, table.schema) as out,
-            ):
-                out.write_table(table.combine_chunks())
-        (unfinished / _FACTS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-        unfinished.rename(folder)
+        with writing(root):
+            _write(root / f"{key}.unfinished", facts, tables).rename(folder)
     return PreparedStore(folder)
+
+
+def _write(folder: Path, facts: dict[str, Any], tables: dict[str, pa.Table]) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for split, table in tables.items():
+        with (folder / f"{split}.arrow").open("wb") as file:
+            with pa.ipc.new_file(file, table.schema) as out:
+                out.write_table(table.combine_chunks())
+            file.flush()
+            os.fsync(file.fileno())
+    with (folder / _FACTS).open("w", encoding="utf-8") as facts_file:
+        json.dump(facts, facts_file)
+        facts_file.flush()
+        os.fsync(facts_file.fileno())
+    return folder
 
 
 def ragged(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:

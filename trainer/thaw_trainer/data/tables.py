@@ -12,6 +12,9 @@ from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_UNREADABLE,
 
 _ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
+_BLOCK_BYTES = 16 * 2**20
+"""How much of a file is read at a time; a row must fit into it."""
+
 
 def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
     """The table in a file.
@@ -21,7 +24,7 @@ def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
         field: path of the manifest's field that names the file (`spec.data.train`).
 
     Raises:
-        TrainerError: DataUnreadable.
+        TrainerError: DataUnreadable, or DataInvalid when it has no rows.
     """
     known = table_format or _ENDINGS.get(path.suffix.lower())
     if known is None:
@@ -30,10 +33,9 @@ def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
         )
     try:
         if known in ("csv", "tsv"):
-            parse = pyarrow.csv.ParseOptions(delimiter="\t" if known == "tsv" else ",", newlines_in_values=True)
-            table = pyarrow.csv.read_csv(path, parse_options=parse)
+            table = _read_separated(path, "\t" if known == "tsv" else ",")
         elif known == "jsonl":
-            table = pyarrow.json.read_json(path)
+            table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES))
         else:
             table = pyarrow.parquet.read_table(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -43,6 +45,22 @@ def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
     return table
 
 
+def _read_separated(path: Path, delimiter: str) -> pa.Table:
+    """A csv or tsv file, every cell as it is written: such a file has no types, and a guess would make one label of
+    `1.10` and `1.1`. An empty cell is a missing one, unless it is quoted."""
+    read = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with pyarrow.csv.open_csv(path, read_options=read, parse_options=parse) as first_block:
+        names = first_block.schema.names
+    convert = pyarrow.csv.ConvertOptions(
+        column_types={name: pa.string() for name in names},
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    return pyarrow.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+
+
 def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
     """One column, complete.
 
@@ -50,12 +68,14 @@ def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
         field: path of the field that names the column.
 
     Raises:
-        TrainerError: ColumnNotFound, or DataInvalid when cells are missing.
+        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, or cells are missing.
     """
     if name not in table.column_names:
         raise TrainerError(
             COLUMN_NOT_FOUND, f"the data has no column {name!r}; it has {', '.join(table.column_names)}", field
         )
+    if table.column_names.count(name) > 1:
+        raise TrainerError(DATA_INVALID, f"the data has several columns {name!r}: keep one", field)
     values = table[name]
     if values.null_count:
         first = pc.index(pc.is_null(values), True).as_py()

@@ -1,15 +1,22 @@
 """A model as stem < block 0 .. block L-1 < head: one vocabulary for every architecture."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
 
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 
-_ABOVE_THE_BLOCKS = re.compile(r"(^|[._])(final|last|pooler|classifier|classification_head|score|head)([._]|$|_)")
-_SMALL_STACK = 0.2
+_SMALL_LIST = 0.2
+"""A list with less than this share of the largest list's numbers is no list of blocks, unless it runs beside one."""
+_EMBEDS = re.compile(r"emb(?!\w*after)")
+_COMES_LAST = re.compile(r"(^|[._])(final|last|after|out|pooler|classifier|score|head)([._]|$)")
+_PLACED_BY_HAND = (
+    # DeBERTa norms its relative embeddings, which every block reads, and convolves what block 0 gives.
+    (re.compile(r"(^|\.)deberta\.encoder\.LayerNorm\."), -1),
+    (re.compile(r"(^|\.)deberta\.encoder\.conv\."), 0),
+)
+"""What neither a tensor's name nor the order of definition tells."""
 
 
 @dataclass(frozen=True)
@@ -26,102 +33,138 @@ class Layout:
     """A tensor's kinds: norm, bias, embedding."""
     aliases: dict[str, tuple[str, ...]]
     """Every name that a tensor goes by."""
+    stacks: dict[str, tuple[str, ...]]
+    """Name of each module that calls blocks one after another -> names of the blocks' modules."""
 
     def names(self, first: int, last: int) -> list[str]:
         """Names of the tensors whose place is in first..last, both included."""
         return [name for name, place in self.place.items() if first <= place <= last]
 
 
+@dataclass(frozen=True)
+class _Stack:
+    """Blocks that one module calls in order. A block is several modules where lists run side by side (XLM)."""
+
+    parent: str
+    blocks: tuple[tuple[str, ...], ...]
+    first: int
+    """Number of the first block in the whole model."""
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.blocks) - 1
+
+    def block_of(self, name: str) -> int | None:
+        """Number of the block that a tensor is in."""
+        for number, modules in enumerate(self.blocks, start=self.first):
+            if any(_is_inside(name, module) for module in modules):
+                return number
+        return None
+
+
 def find_layout(model: nn.Module) -> Layout:
     """The layout of a module whose blocks are a homogeneous list of modules (nn.ModuleList or nn.Sequential).
 
-    Several lists (encoder and decoder) are joined in order of definition; lists that run in parallel under one
-    parent (XLM) are joined block by block.
+    Several lists (encoder and decoder) are joined in order of definition; lists of equal length under one parent
+    (XLM) are joined block by block. Tensors that the model itself holds fixed (sinusoidal positions) are left out, so
+    the module must be one that nothing has frozen yet.
 
     Raises:
         TrainerError: ModelUnreadable: the module has no such list.
     """
-    stacks = _stacks(model)
+    stacks = _find_stacks(model)
     if not stacks:
         raise TrainerError(MODEL_UNREADABLE, f"{type(model).__name__} has no list of blocks that can be told apart")
-    block_of_prefix = _number_blocks(stacks)
-    blocks = max(block_of_prefix.values()) + 1
     modules = dict(model.named_modules(remove_duplicate=False))
     names_of: dict[int, list[str]] = {}
     for name, tensor in model.named_parameters(remove_duplicate=False):
         names_of.setdefault(id(tensor), []).append(name)
-    places = _places(list(_all_names(model)), block_of_prefix, blocks, modules)
+    kinds = {name: _kinds(name, modules) for names in names_of.values() for name in names}
+    places = _places([name for name, _ in model.named_parameters(remove_duplicate=False)], stacks, kinds)
     place, size, kind, aliases = {}, {}, {}, {}
     for name, tensor in model.named_parameters():
+        if not tensor.requires_grad:
+            continue
         names = names_of[id(tensor)]
         place[name] = min(places[each] for each in names)
         size[name] = tensor.numel()
-        kind[name] = frozenset().union(*(_kinds(each, modules) for each in names))
+        kind[name] = frozenset().union(*(kinds[each] for each in names))
         aliases[name] = tuple(names)
-    return Layout(place, blocks, size, kind, aliases)
+    blocks_of = {stack.parent: tuple(name for block in stack.blocks for name in block) for stack in stacks}
+    return Layout(place, stacks[-1].last + 1, size, kind, aliases, blocks_of)
 
 
-def _all_names(model: nn.Module) -> Iterator[str]:
-    return (name for name, _ in model.named_parameters(remove_duplicate=False))
-
-
-def _stacks(model: nn.Module) -> list[tuple[str, list[str]]]:
-    """(name, prefixes of its blocks) of each list of blocks, outermost only, small ones left out."""
-    found: list[tuple[str, list[str]]] = []
-    weight: list[int] = []
+def _find_stacks(model: nn.Module) -> list[_Stack]:
+    """The stacks in order of definition; lists inside blocks and small lists are none."""
+    blocks_of: dict[tuple[str, int], list[tuple[str, ...]]] = {}
+    weight: dict[tuple[str, int], int] = {}
+    lists: list[str] = []
     for name, module in model.named_modules():
-        if any(name.startswith(f"{outer}.") for outer, _ in found) or not isinstance(
-            module, (nn.ModuleList, nn.Sequential)
-        ):
+        blocks = _block_names(name, module)
+        if not blocks or any(_is_inside(name, outer) for outer in lists):
             continue
-        children = [(key, child) for key, child in module.named_children() if any(True for _ in child.parameters())]
-        alike = len({type(child) for _, child in children}) == 1
-        if children and alike and (isinstance(module, nn.ModuleList) or len(children) > 1):
-            found.append((name, [f"{name}.{key}" for key, _ in children]))
-            weight.append(sum(tensor.numel() for tensor in module.parameters()))
-    return [stack for stack, size in zip(found, weight, strict=True) if size >= _SMALL_STACK * max(weight)]
+        lists.append(name)
+        side_by_side = (name.rpartition(".")[0], len(blocks))
+        blocks_of.setdefault(side_by_side, []).append(blocks)
+        numbers = sum(tensor.numel() for tensor in module.parameters())
+        weight[side_by_side] = weight.get(side_by_side, 0) + numbers
+    stacks: list[_Stack] = []
+    for key, parallel in blocks_of.items():
+        if weight[key] >= _SMALL_LIST * max(weight.values()):
+            first = stacks[-1].last + 1 if stacks else 0
+            stacks.append(_Stack(key[0], tuple(zip(*parallel, strict=True)), first))
+    return stacks
 
 
-def _number_blocks(stacks: list[tuple[str, list[str]]]) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    first_of: dict[tuple[str, int], int] = {}
-    following = 0
-    for name, prefixes in stacks:
-        side_by_side = (name.rpartition(".")[0], len(prefixes))
-        start = first_of.setdefault(side_by_side, following)
-        following = max(following, start + len(prefixes))
-        numbers |= {prefix: start + index for index, prefix in enumerate(prefixes)}
-    return numbers
+def _block_names(name: str, module: nn.Module) -> tuple[str, ...]:
+    """Names of the blocks of a list of blocks; none for any other module."""
+    if not isinstance(module, (nn.ModuleList, nn.Sequential)):
+        return ()
+    blocks = {key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
+    alike = len({type(child) for child in blocks.values()}) == 1
+    enough = isinstance(module, nn.ModuleList) or len(blocks) > 1
+    return tuple(f"{name}.{key}".lstrip(".") for key in blocks) if alike and enough else ()
 
 
-def _places(
-    names: list[str], block_of_prefix: dict[str, int], blocks: int, modules: dict[str, nn.Module]
-) -> dict[str, int]:
-    """A tensor outside the blocks is in the stem when it comes before them or embeds, in the head when it comes after
-    them or its name says so; between two stacks it goes with the block below."""
+def _places(names: list[str], stacks: list[_Stack], kinds: dict[str, frozenset[str]]) -> dict[str, int]:
+    """A place for every name of every tensor; `names` in order of definition.
+
+    Outside the blocks a tensor belongs to what it is defined beside: embeddings to the stem; what comes before a
+    stack's blocks is below them, what comes after is above them, and its name may say that it comes last.
+    """
+    head = stacks[-1].last + 1
     places: dict[str, int] = {}
-    below = -1
+    begun: list[_Stack] = []
     for name in names:
-        block = next((number for prefix, number in block_of_prefix.items() if name.startswith(f"{prefix}.")), None)
-        if block is not None:
-            places[name] = below = block
-        elif "embedding" in _kinds(name, modules):
+        stack = next((stack for stack in stacks if stack.block_of(name) is not None), None)
+        if stack is not None and stack not in begun:
+            begun.append(stack)
+        within = max((s for s in stacks if _is_inside(name, s.parent)), key=lambda s: len(s.parent), default=None)
+        rest = name.removeprefix(within.parent) if within else name
+        by_hand = [place for pattern, place in _PLACED_BY_HAND if pattern.search(name)]
+        if by_hand:
+            places[name] = by_hand[0]
+        elif stack is not None:
+            places[name] = stack.block_of(name) or 0
+        elif "embedding" in kinds[name] or (within and _EMBEDS.search(rest)):
             places[name] = -1
-        elif _ABOVE_THE_BLOCKS.search(name):
-            places[name] = blocks
+        elif within is not None:
+            over = within in begun or _COMES_LAST.search(rest)
+            places[name] = _above(within, head) if over else within.first - 1
+        elif _COMES_LAST.search(rest):
+            places[name] = head
         else:
-            places[name] = below
-    last_block = max(
-        index for index, name in enumerate(names) if 0 <= places[name] < blocks and _inside(name, block_of_prefix)
-    )
-    return {
-        name: blocks if index > last_block and "embedding" not in _kinds(name, modules) else places[name]
-        for index, name in enumerate(names)
-    }
+            places[name] = _above(begun[-1], head) if begun else -1
+    return places
 
 
-def _inside(name: str, block_of_prefix: dict[str, int]) -> bool:
-    return any(name.startswith(f"{prefix}.") for prefix in block_of_prefix)
+def _above(stack: _Stack, head: int) -> int:
+    """The place of what follows a stack: the head, or between two stacks the block below."""
+    return head if stack.last + 1 == head else stack.last
+
+
+def _is_inside(name: str, module: str) -> bool:
+    return not module or name.startswith(f"{module}.")
 
 
 def _kinds(name: str, modules: dict[str, nn.Module]) -> frozenset[str]:

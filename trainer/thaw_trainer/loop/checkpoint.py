@@ -10,8 +10,6 @@ its place and renamed, so one that is there is whole; older ones are removed aft
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, TrainerError
+from thaw_trainer.disk import writing as writing
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, optimizer_tensors
 
 
@@ -75,6 +73,7 @@ class Checkpoints:
             _save(tensors, unfinished / "weights.safetensors")
             _save(optimizer_tensors(optimizer, model), unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            _sync(unfinished / "state.json")
             place = self.folder / f"epoch-{epoch:04}"
             shutil.rmtree(place, ignore_errors=True)
             unfinished.rename(place)
@@ -116,26 +115,6 @@ def load_moved(model: nn.Module, file: Path) -> None:
             named[name].copy_(tensor)
 
 
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turns a failing disk into an error that names the output."""
-    try:
-        yield
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-    except Exception as error:
-        # safetensors reports the system's errors as its own.
-        if "os error" in str(error) or "I/O error" in str(error):
-            raise _not_writable(folder, error) from error
-        raise
-
-
-def _not_writable(folder: Path, error: Exception) -> TrainerError:
-    return TrainerError(
-        OUTPUT_NOT_WRITABLE, f"{folder} cannot be written: {error}", "spec.output.uri", "infrastructure"
-    )
-
-
 def _save_whole(tensors: dict[str, torch.Tensor], file: Path) -> None:
     unfinished = file.with_suffix(".unfinished")
     _save(tensors, unfinished)
@@ -144,5 +123,9 @@ def _save_whole(tensors: dict[str, torch.Tensor], file: Path) -> None:
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
     save_file(tensors, file)
+    _sync(file)
+
+
+def _sync(file: Path) -> None:
     with file.open("rb") as written:
         os.fsync(written.fileno())

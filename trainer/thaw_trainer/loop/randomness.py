@@ -29,6 +29,7 @@ def untouched_process() -> Iterator[None]:
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     deterministic, grad = torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
     finally:
@@ -39,5 +40,5 @@ def untouched_process() -> Iterator[None]:
             torch.cuda.set_rng_state_all(devices)
         torch.set_default_dtype(dtype)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.set_grad_enabled(grad)

@@ -109,9 +109,9 @@ def run_trial(
             saved.load_weights(model)
             progress, history = Progress.from_dict(saved.state["progress"]), saved.state["history"]
             for report in history[reported:]:
-                if not _may_go_on(report, steps, gang):
+                if not _may_go_on(report, steps, gang) and not report["last"]:
                     return "stopped"
-            if history and history[-1]["last"]:
+            if history[-1]["last"]:
                 return "succeeded"
         optimizer: torch.optim.Optimizer | None = None
         entered = -1
@@ -153,10 +153,11 @@ def run_trial(
                 moved = _moved(phases, progress, move)
                 state = {"progress": progress.as_dict(), "history": history}
                 checkpoints.save(progress.epoch, model, moved, optimizer, state, progress.best_epoch)
-            if not _may_go_on(report, steps, gang):
-                return "stopped"
+            go_on = _may_go_on(report, steps, gang)
             if move == "end":
                 return "succeeded"
+            if not go_on:
+                return "stopped"
 
 
 def _train_epoch(

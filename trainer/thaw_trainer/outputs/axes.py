@@ -29,7 +29,7 @@ def limits(ax: Any, values: Sequence[float], mode: Mode) -> None:
     """Limits of y. The best value is always inside; of the worse ones, a few that lie far off are cut."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     sign = 1 if mode == "max" else -1
     ordered = sorted((value for value in values if math.isfinite(value)), key=lambda value: sign * value)
     if not ordered:
@@ -62,6 +62,6 @@ def linear_axis(ax: Any, low: float, high: float) -> None:
     """A linear x from low to high."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     margin = 0.06 * (high - low)
     ax.set_xlim(low - margin, high + margin)

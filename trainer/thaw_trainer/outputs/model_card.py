@@ -55,6 +55,7 @@ def card_of(summary: RunSummary) -> str:
         phases=view.phase_rows(summary),
         states=view.state_counts(summary),
         splits={name: summary.facts.get("counts", {}).get(name) for name in ("train", "validation", "test")},
+        fingerprint=summary.facts.get("fingerprint"),
         manifest=view.manifest_text(summary),
         made_by=made_by(),
     )

@@ -13,6 +13,7 @@ from thaw_trainer.search.journal import TrialRecord
 
 DRAWN_TRIALS = 150
 """Most trials in one plot, the best ones: more cannot be told apart, and the page stays small."""
+_MANY_TRIALS = 40
 _DRAWN_POINTS = 1200
 _WIDTH = 380
 _LETTER = 5.6
@@ -51,9 +52,8 @@ def all_trials(summary: RunSummary) -> Plot | None:
             colour, layer = (ACCENT, 4) if is_best else (MUTED, 3)
             values = _finite(summary.scores(record))
             epochs = list(range(1, len(values) + 1))
-            ax.plot(
-                *_thin(epochs, values), color=colour, lw=2 if is_best else 1, alpha=1 if is_best else 0.55, zorder=layer
-            )
+            shown = 1.0 if is_best else 0.55 if len(drawn) < _MANY_TRIALS else 0.25
+            ax.plot(*_thin(epochs, values), color=colour, lw=2 if is_best else 1, alpha=shown, zorder=layer)
             last = max(index for index, value in enumerate(values) if not math.isnan(value))
             _marker(ax, epochs[last], values[last], record.state, colour, layer)
         ax.set_title(f"validation {shortened(summary.metric, 30)}")

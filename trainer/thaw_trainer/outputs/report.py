@@ -51,6 +51,8 @@ def report_of(summary: RunSummary) -> str:
         more_trials=len(trials[view.LISTED_TRIALS :]),
         classes=classes[: view.LISTED_CLASSES],
         more_classes=len(classes[view.LISTED_CLASSES :]),
+        counts=summary.facts.get("counts", {}),
+        fingerprint=summary.facts.get("fingerprint"),
         stages=view.stage_rows(summary),
         manifest=view.manifest_text(summary),
         made_by=made_by(),

@@ -17,6 +17,14 @@ _GOLDEN = 0.618034
 _MANY_VALUES = 5
 
 
+_LOOKS: dict[str, dict[str, Any]] = {
+    "failed": {"marker": "x", "ms": 6, "mec": MUTED, "mfc": "none", "zorder": 3},
+    "stopped": {"marker": "o", "ms": 6, "mec": MUTED, "mfc": PAPER, "zorder": 3},
+    "succeeded": {"marker": "o", "ms": 6, "mec": MUTED, "mfc": MUTED, "zorder": 3},
+    "best": {"marker": "o", "ms": 8, "mec": ACCENT, "mfc": ACCENT, "zorder": 4},
+}
+
+
 @dataclass(frozen=True)
 class ParameterPlot:
     """A searched path and its plot."""
@@ -41,20 +49,25 @@ def search_plots(summary: RunSummary) -> list[ParameterPlot]:
 def _scatter(summary: RunSummary, scored: list[TrialRecord], parameter: ParameterSpec, name: str) -> Plot:
     def paint(figure: Any) -> None:
         ax = figure.subplots()
-        for index, record in enumerate(scored):
-            is_best = summary.best is not None and record.ordinal == summary.best.ordinal
-            x = _place(parameter, record.parameters[parameter.path], index)
-            ax.plot(
-                [x], [_score(summary, record)], "x" if record.state == "failed" else "o",
-                ms=8 if is_best else 6, mew=1.3, zorder=4 if is_best else 3,
-                mec=ACCENT if is_best else MUTED,
-                mfc=ACCENT if is_best else PAPER if record.state == "stopped" else MUTED,
-            )  # fmt: skip
+        placed = [
+            (record, _place(parameter, record.parameters[parameter.path], index), _score(summary, record))
+            for index, record in enumerate(scored)
+        ]
+        for look, style in _LOOKS.items():
+            points = [(x, y) for record, x, y in placed if _look(summary, record) == look]
+            if points:
+                ax.plot(*zip(*points, strict=True), linestyle="none", mew=1.3, **style)
         ax.set_title(f"validation {shortened(summary.metric, 24)}")
         limits(ax, [_score(summary, record) or 0.0 for record in scored], summary.mode)
         _value_axis(ax, parameter)
 
     return draw(name, f"Objective by {parameter.path}", 300, 210, paint)
+
+
+def _look(summary: RunSummary, record: TrialRecord) -> str:
+    if summary.best is not None and record.ordinal == summary.best.ordinal:
+        return "best"
+    return record.state if record.state in _LOOKS else "succeeded"
 
 
 def _value_axis(ax: Any, parameter: ParameterSpec) -> None:

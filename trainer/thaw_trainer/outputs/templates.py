@@ -19,7 +19,7 @@ def render(name: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     filters: tuple[Callable[..., str], ...] = (
-        *(wording.number, wording.setting, wording.count, wording.share, wording.duration),
+        *(wording.number, wording.exact, wording.count, wording.share, wording.duration),
         *(wording.clean, wording.shortened, markdown.plain, markdown.code, markdown.block),
     )
     environment.filters |= {function.__name__: function for function in filters}

@@ -9,6 +9,7 @@ from typing import Any
 from thaw_api.paths import format_path, parse_path
 
 _MINUTE, _HOUR = 60, 3600
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def made_by() -> str:
@@ -29,10 +30,13 @@ def number(value: float | None) -> str:
 
 
 def setting(value: Any) -> str:
-    """A parameter's value, as a manifest would have it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else clean(str(value))
+    """A parameter's value in four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else exact(value)
+
+
+def exact(value: Any) -> str:
+    """A parameter's value to its last digit."""
+    return str(value).lower() if isinstance(value, bool) else clean(str(value))
 
 
 def count(value: int) -> str:
@@ -56,9 +60,12 @@ def duration(seconds: float) -> str:
 
 
 def clean(text: str) -> str:
-    """The text in one line, without characters that neither XML nor UTF-8 can hold."""
-    kept = ("\ufffd" if unicodedata.category(each) in ("Cc", "Cs") else each for each in " ".join(text.split()))
-    return "".join(kept)
+    """The text in one line, without what XML or UTF-8 cannot hold and what would turn round the text behind it."""
+    return "".join("\ufffd" if _is_control(each) else each for each in " ".join(text.split()))
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in _DIRECTIONS
 
 
 def shortened(text: str, limit: int) -> str:

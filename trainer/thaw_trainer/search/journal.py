@@ -52,6 +52,8 @@ class Journal:
             TrainerError: OutputOfAnotherJob.
         """
         self.records: dict[int, TrialRecord] = {}
+        self.reports: list[tuple[TrialRecord, dict[str, Any]]] = []
+        """Every report in the order of the journal: what a decision saw depends on it."""
         self.interrupted = False
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = _whole_lines(file)
@@ -70,6 +72,7 @@ class Journal:
     def report(self, record: TrialRecord, report: dict[str, Any]) -> None:
         """A trial has trained an epoch."""
         record.reports.append(report)
+        self.reports.append((record, report))
         self._write({"event": "report", "trial": record.ordinal, "report": report})
 
     def end(self, record: TrialRecord, state: TrialState, failure: dict[str, Any] | None = None) -> None:
@@ -83,7 +86,7 @@ class Journal:
 
     def _write(self, entry: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -106,6 +109,7 @@ class Journal:
         record = self.records[line["trial"]]
         if line["event"] == "report":
             record.reports.append(line["report"])
+            self.reports.append((record, line["report"]))
         else:
             record.state, record.failure = line["state"], line["failure"]
 
@@ -119,4 +123,4 @@ def _whole_lines(file: Path) -> list[dict[str, Any]]:
     if len(whole) < len(content):
         with file.open("r+b") as opened:
             opened.truncate(len(whole))
-    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+    return [json.loads(line) for line in whole.split(b"\n")[:-1]]

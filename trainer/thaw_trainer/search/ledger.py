@@ -10,7 +10,7 @@ from typing import Any
 from thaw_api.tasks import Mode
 from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY
 from thaw_trainer.reporting.events import EpochEnded, Observer, TrialEnded, TrialStarted
-from thaw_trainer.search.journal import Journal, TrialRecord
+from thaw_trainer.search.journal import Journal, TrialRecord, TrialState
 from thaw_trainer.search.points import Points
 from thaw_trainer.search.stopping import StoppingRule
 
@@ -45,13 +45,7 @@ class Ledger:
         self._interrupted: list[TrialRecord] = []
         self.fatal: dict[str, Any] | None = None
         """A failure that no other trial would escape, such as a full disk: the search ends."""
-        for record in journal.records.values():
-            for report in record.reports:
-                rule.may_go_on(record.ordinal, report["epoch"], report["metrics"][metric])
-            if record.state == "running":
-                self._interrupted.append(record)
-            else:
-                points.tell(record.ordinal, record.parameters, self.objective(record))
+        self._replay()
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -86,14 +80,10 @@ class Ledger:
         record = self._journal.records[ordinal]
         self._journal.report(record, report)
         self._observer(EpochEnded(record, report))
-        goes_on = self._rule.may_go_on(ordinal, report["epoch"], report["metrics"][self._metric])
-        if report["last"]:
-            self._end(record, "succeeded")
-            return False
-        if not goes_on or self._is_over():
-            self._end(record, "stopped")
-            return False
-        return True
+        end = self._end_after(record, report) or ("stopped" if self._is_over() else None)
+        if end is not None:
+            self._end(record, end)
+        return end is None
 
     def fail(self, ordinal: int, failure: dict[str, Any]) -> None:
         """A trial ended by an error; ignored when it has ended already."""
@@ -116,7 +106,27 @@ class Ledger:
         sign = 1 if self._mode == "max" else -1
         return max(scored, key=lambda pair: (sign * pair[0], -pair[1].ordinal))[1]
 
-    def _end(self, record: TrialRecord, state: Any, failure: dict[str, Any] | None = None) -> None:
+    def _replay(self) -> None:
+        """Has the rule see every report again. A trial whose end a crash kept out of the journal is ended now; nobody
+        is told, since observers hear of a search only once it has started."""
+        ends = {record.ordinal: self._end_after(record, report) for record, report in self._journal.reports}
+        for record in self.records:
+            end = ends.get(record.ordinal)
+            if record.state == "running" and end is not None:
+                self._journal.end(record, end)
+            if record.state == "running":
+                self._interrupted.append(record)
+            else:
+                self._points.tell(record.ordinal, record.parameters, self.objective(record))
+
+    def _end_after(self, record: TrialRecord, report: dict[str, Any]) -> TrialState | None:
+        """How a trial ends with this report; None: it goes on."""
+        goes_on = self._rule.may_go_on(record.ordinal, report["epoch"], report["metrics"][self._metric])
+        if report["last"]:
+            return "succeeded"
+        return None if goes_on else "stopped"
+
+    def _end(self, record: TrialRecord, state: TrialState, failure: dict[str, Any] | None = None) -> None:
         self._journal.end(record, state, failure)
         self._points.tell(record.ordinal, record.parameters, self.objective(record))
         self._observer(TrialEnded(record))

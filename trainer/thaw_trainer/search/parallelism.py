@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_count
 from thaw_trainer.errors import NOT_ENOUGH_CORES, TrainerError
-from thaw_trainer.slots.launch import SlotPlan
 
 _WORKER_BYTES = 1_200_000_000
 """Memory of a worker process before its model: torch, transformers and Ray."""
 _MODEL_COPIES = 5
 """Weights, gradients, two moments, and as much again for activations."""
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """How many gangs there are, and what each worker has."""
+
+    slots: int
+    workers: int
+    threads: int
+    gpus: bool
 
 
 @dataclass(frozen=True)

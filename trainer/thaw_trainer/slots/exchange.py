@@ -4,7 +4,7 @@ Plain asyncio, so that the protocol is tested without Ray; at run time it is an 
 
 - `take` is a lease. A gang that comes back under a new incarnation has died in between: what it held goes to another
   gang from its checkpoint, a bounded number of times, and is then the trial's failure.
-- Lock-step: a report waits until the search decides, so a stop costs no further epoch.
+- Lock-step: a report waits until the search has decided on that epoch, so a stop costs no further one.
 - Everything carries trial and attempt; what comes from a lease that has ended is ignored.
 """
 
@@ -27,7 +27,11 @@ class _Desk:
     assignment: Assignment
     messages: deque[Message] = field(default_factory=deque)
     reported: int = 0
-    decision: bool | None = None
+    """Epochs handed over to the search."""
+    read: int = 0
+    """Epochs that the search has taken."""
+    decided: int = 0
+    """Epochs that the search has let the trial train on from."""
     cancelled: bool = False
     over: bool = False
     losses: int = 0
@@ -49,8 +53,10 @@ class Exchange:
         self._waiting: deque[Assignment] = deque()
         self._desks: dict[int, _Desk] = {}
         self._leases: dict[int, _Lease] = {}
-        self._ready: set[int] = set()
+        self._incarnations: dict[int, str] = {}
+        """The newest gang of each slot that has asked for work and has not ended."""
         self._closed = False
+        self._aborted: Message | None = None
         self._changed = asyncio.Condition()
 
     # The search's side.
@@ -58,8 +64,12 @@ class Exchange:
     async def submit(self, assignment: Assignment) -> None:
         """Puts an assignment in line for the next free gang."""
         async with self._changed:
-            self._desks[assignment.trial] = _Desk(assignment, reported=assignment.reported)
-            self._waiting.append(assignment)
+            known = assignment.reported
+            desk = self._desks[assignment.trial] = _Desk(assignment, reported=known, read=known, decided=known)
+            if self._aborted is not None:
+                self._end(desk, {"failure": self._aborted})
+            else:
+                self._waiting.append(assignment)
             self._changed.notify_all()
 
     async def next_message(self, trial: int) -> Message:
@@ -67,12 +77,14 @@ class Exchange:
         async with self._changed:
             desk = self._desks[trial]
             await self._changed.wait_for(lambda: bool(desk.messages))
-            return desk.messages.popleft()
+            message = desk.messages.popleft()
+            desk.read = message["report"]["epoch"] if "report" in message else desk.read
+            return message
 
     async def go_on(self, trial: int) -> None:
-        """Lets a gang that waits behind its report train the next epoch."""
+        """Lets a gang that waits behind the report that was read last train the next epoch."""
         async with self._changed:
-            self._desks[trial].decision = True
+            self._desks[trial].decided = self._desks[trial].read
             self._changed.notify_all()
 
     async def cancel(self, trial: int) -> None:
@@ -91,38 +103,50 @@ class Exchange:
             self._changed.notify_all()
 
     async def abort(self, failure: Message) -> None:
-        """Ends every assignment that is not over with a failure, and sends the gangs home."""
+        """Ends every assignment, those still to come as well, with a failure, and sends the gangs home."""
         async with self._changed:
+            self._aborted = failure
             for desk in self._desks.values():
                 self._end(desk, {"failure": failure})
-            self._closed = True
+            self._closed, self._aborted = True, failure
             self._changed.notify_all()
 
     async def slot_ended(self, slot: int) -> None:
         """A slot's Ray Train run is over; what it held goes to another."""
         async with self._changed:
             self._drop_lease(slot)
-            self._ready.discard(slot)
+            self._incarnations.pop(slot, None)
             self._changed.notify_all()
 
     async def ready_slots(self) -> int:
         """How many slots have asked for work so far and have not ended."""
-        return len(self._ready)
+        return len(self._incarnations)
 
     # The gangs' side.
 
     async def take(self, slot: int, incarnation: str, timeout: float) -> Assignment | Literal["closed"] | None:
-        """The next assignment, leased to this incarnation of the slot's gang; None when none came in time."""
+        """The next assignment, leased to this incarnation of the slot's gang; None when none came in time.
+
+        A call that a dead gang left behind gets nothing once its slot has a newer one, or has ended.
+        """
         async with self._changed:
-            self._ready.add(slot)
+            self._incarnations[slot] = incarnation
             self._drop_lease(slot)
             self._changed.notify_all()
+
+            def is_stale() -> bool:
+                return self._incarnations.get(slot) != incarnation
+
             try:
-                await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._waiting) or self._closed), timeout)
+                await asyncio.wait_for(
+                    self._changed.wait_for(lambda: bool(self._waiting) or self._closed or is_stale()), timeout
+                )
             except TimeoutError:
                 return None
             if self._closed:
                 return "closed"
+            if is_stale():
+                return None
             assignment = self._waiting.popleft()
             self._leases[slot] = _Lease(incarnation, assignment.trial, assignment.attempt)
             return assignment
@@ -130,24 +154,24 @@ class Exchange:
     async def report(self, slot: int, incarnation: str, trial: int, attempt: int, report: Message) -> bool:
         """Hands a report over and waits for the search's decision: whether to train on.
 
-        An epoch that the search knows already (trained again after a loss) is not handed over twice.
+        An epoch that the search was told of before (by a gang that was lost) is not handed over twice.
         """
+        lease = _Lease(incarnation, trial, attempt)
         async with self._changed:
-            if self._leases.get(slot) != _Lease(incarnation, trial, attempt):
+            if self._leases.get(slot) != lease:
                 return False
             desk = self._desks[trial]
-            if desk.cancelled or self._closed:
-                return False
-            if report["epoch"] <= desk.reported:
-                return True
-            desk.reported, desk.decision = report["epoch"], None
-            desk.messages.append({"report": report})
-            desk.over = desk.over or report["last"]
-            self._changed.notify_all()
-            if report["last"]:
-                return False
-            await self._changed.wait_for(lambda: desk.decision is not None or desk.cancelled or self._closed)
-            return bool(desk.decision) and not desk.cancelled and not self._closed
+
+            def is_stopped() -> bool:
+                return desk.cancelled or self._closed or self._leases.get(slot) != lease
+
+            if not is_stopped() and report["epoch"] > desk.reported:
+                desk.reported = report["epoch"]
+                desk.messages.append({"report": report})
+                desk.over = desk.over or report["last"]
+                self._changed.notify_all()
+            await self._changed.wait_for(lambda: report["last"] or desk.decided >= report["epoch"] or is_stopped())
+            return not report["last"] and not is_stopped()
 
     async def finish(
         self, slot: int, incarnation: str, trial: int, attempt: int, message: Message | None = None
@@ -175,8 +199,9 @@ class Exchange:
             )
             self._end(desk, {"failure": error.as_dict()})
         else:
-            self._waiting.appendleft(desk.assignment.again(desk.reported))
-            desk.assignment = self._waiting[0]
+            # Epochs that are not decided on are reported again, so that the next gang waits for the decision too.
+            desk.assignment = desk.assignment.again(desk.decided)
+            self._waiting.appendleft(desk.assignment)
 
     def _end(self, desk: _Desk, message: Message) -> None:
         if not desk.over:

@@ -4,30 +4,24 @@ import logging
 import threading
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.train
+import ray.train.torch
 import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.search.parallelism import SlotPlan
 from thaw_trainer.slots.exchange import Exchange
 
 HEAD = "thaw_head"
 """A custom resource of the node that the driver runs on: what must never wait for a gang's CPUs asks for it."""
 
 _log = logging.getLogger("thaw.slots")
-
-
-@dataclass(frozen=True)
-class SlotPlan:
-    """How many gangs there are, and what each worker has."""
-
-    slots: int
-    workers: int
-    threads: int
-    gpus: bool
 
 
 def start_exchange(retries: int) -> Any:
@@ -55,18 +49,16 @@ class Slots:
         """Slots whose run goes on."""
         return sum(thread.is_alive() for thread in self._threads)
 
-    def close(self, timeout: float) -> None:
-        """Sends the gangs home and waits for their runs to end."""
+    def close(self, timeout: float) -> bool:
+        """Sends the gangs home; whether all of their runs have ended in time."""
         ray.get(self._exchange.close.remote())
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not self.alive()
 
     def _hold(self, slot: int) -> None:
         """One slot's Ray Train run. Ray Train replaces gangs that die, without limit: the exchange counts."""
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
-
         worker = {"GPU": 1.0} if self._plan.gpus else {"CPU": float(self._plan.threads)}
         trainer = TorchTrainer(
             _work_in_ray_train,
@@ -95,9 +87,6 @@ class Slots:
 
 def _work_in_ray_train(config: dict[str, Any]) -> None:
     """Runs in each worker process that Ray Train starts."""
-    import ray.train
-    import ray.train.torch
-
     from thaw_trainer.slots.gang import work
 
     context = ray.train.get_context()

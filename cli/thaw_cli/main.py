@@ -1,0 +1,73 @@
+"""The command line. Each command imports what it needs when it is called, so that `thaw --help` is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Output = Annotated[Literal["text", "json", "yaml", "name"], typer.Option("-o", help="How to print the outcome.")]
+Manifest = Annotated[Path, typer.Argument(help="The FineTuneJob's manifest.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Replace a field of the spec; may be repeated.")
+]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Fine-tunes pretrained models from one manifest, here and on Kubernetes.",
+)
+
+
+@app.command()
+def run(
+    file: Manifest,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of results and checkpoints, instead of output.uri.")
+    ] = None,
+    overrides: Overrides = None,
+    fmt: Output = "text",
+) -> None:
+    """Run a job on this machine. Interrupted, the same command goes on.
+
+    Exit status: 0 succeeded, 1 failed, 2 the manifest or its inputs are invalid, 130 interrupted.
+    """
+    from thaw_cli.run import run_and_exit
+
+    run_and_exit(file, output, overrides or [], fmt)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Manifests.", show_default=False)],
+    overrides: Overrides = None,
+    fmt: Output = "text",
+) -> None:
+    """Check manifests without reading model or data. Exit status 2 when one is invalid."""
+    from thaw_cli.validate import validate_manifests
+
+    raise typer.Exit(validate_manifests(files, overrides or [], fmt))
+
+
+@app.command()
+def plan(file: Manifest, overrides: Overrides = None, fmt: Output = "text") -> None:
+    """Show what each phase would train, without training. Reads model and data; exit status 2 when they are invalid."""
+    from thaw_cli.plan import plan_manifest
+
+    raise typer.Exit(plan_manifest(file, overrides or [], fmt))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("thaw"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of `thaw` and `kubectl thaw`."""
+    app(prog_name=Path(sys.argv[0]).name)

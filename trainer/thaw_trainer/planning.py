@@ -1,0 +1,69 @@
+"""What a job would do, without doing it: rows, steps, and what each phase trains."""
+
+from pathlib import Path
+from typing import Any
+
+from thaw_api.freezing import UntilSpec
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.search_space import objective, trial_count
+from thaw_trainer.freezing.layout import Layout
+from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.preparation import check_schedules, prepare_job
+from thaw_trainer.tasks.protocol import JobFiles
+from thaw_trainer.tasks.registry import find_task
+
+
+def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]:
+    """The plan of a job as JSON.
+
+    Args:
+        scratch: an empty folder for the prepared data.
+
+    Raises:
+        TrainerError: whatever is wrong with data, model or schedule.
+    """
+    kind = find_task(spec.task)
+    prepared = prepare_job(spec, kind, JobFiles(base, scratch))
+    layout = prepared.layout
+    return {
+        "data": prepared.facts["counts"],
+        "stepsPerEpoch": kind.open(spec, prepared.store_of(spec)).steps_per_epoch(),
+        "model": {
+            "parameters": sum(layout.size.values()),
+            "tensors": len(layout.size),
+            "blocks": layout.blocks,
+            "stem": _count(layout, layout.names(-1, -1)),
+            "head": _count(layout, layout.names(layout.blocks, layout.blocks)),
+        },
+        "search": {"trials": trial_count(spec), "epochs": spec.training.epochs, "metric": objective(spec)[0]},
+        "phases": [_phase(phase, layout) for phase in check_schedules(spec, layout)],
+    }
+
+
+def _phase(phase: Phase, layout: Layout) -> dict[str, Any]:
+    rates = sorted(set(phase.lr.values()))
+    lowest = min(layout.place[name] for name in phase.train)
+    return {
+        "name": phase.name,
+        "until": _until(phase.until),
+        "parameters": _count(layout, list(phase.train)),
+        "share": _count(layout, list(phase.train)) / sum(layout.size.values()),
+        "tensors": len(phase.train),
+        "lr": f"{rates[0]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g} to {rates[-1]:.3g}",
+        "frozenBelow": "nothing" if lowest == -1 else "stem" if lowest == 0 else f"stem and {lowest} blocks",
+    }
+
+
+def _count(layout: Layout, names: list[str]) -> int:
+    return sum(layout.size[name] for name in names)
+
+
+def _until(until: UntilSpec) -> str:
+    triggers = []
+    if until.epochs is not None:
+        triggers.append(f"{until.epochs} epoch{'s' * (until.epochs > 1)}")
+    if until.fraction is not None:
+        triggers.append(f"{until.fraction:.0%} of the epochs")
+    if until.plateau is not None:
+        triggers.append(f"no gain for {until.plateau.patience} epochs")
+    return " or ".join(triggers)
