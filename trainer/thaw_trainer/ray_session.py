@@ -25,6 +25,9 @@ SLOTS_READY_SECONDS = 300.0
 _CLOSE_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 200_000_000
 _ENVIRONMENT = {
+    # Threads that wait for each other spin for milliseconds by default: beside any other busy process, a step with two
+    # threads then takes ten times as long.
+    "GOMP_SPINCOUNT": "10000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",

@@ -78,4 +78,4 @@ def _units(
 
 def _systematic(units: int, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
     """Which units are picked: every 1/share-th from a random start, so each has the chance `share`."""
-    return np.asarray((np.arange(units) * share + random.random()) % 1.0 < share)
+    return np.asarray(((np.arange(units) + 0.5) * share + random.random()) % 1.0 < share)

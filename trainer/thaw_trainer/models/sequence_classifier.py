@@ -24,6 +24,9 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raise bare Exceptions for corrupt files
         raise TrainerError(MODEL_UNREADABLE, f"no readable tokenizer in {folder}: {error}", _FIELD) from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        # transformers makes an empty one for a folder without a vocabulary.
+        raise TrainerError(MODEL_UNREADABLE, f"no vocabulary of a tokenizer in {folder}", _FIELD)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -46,6 +46,7 @@ class SlotDesk:
 
     def report(self, assignment: Assignment, report: dict[str, Any]) -> bool:
         """Hands a report over; whether to train on."""
+        _log.info("trial %d attempt %d reports epoch %d", assignment.trial, assignment.attempt, report["epoch"])
         go_on: bool = ray.get(
             self._exchange.report.remote(self._slot, self._incarnation, assignment.trial, assignment.attempt, report)
         )
