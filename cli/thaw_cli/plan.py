@@ -16,7 +16,10 @@ def plan_manifest(file: Path, overrides: list[str], fmt: Format) -> int:
     except InvalidManifest as error:
         print_errors(str(file), error.errors)
         return INVALID
+    from thaw_trainer.environment import set_environment
     from thaw_trainer.errors import TrainerError
+
+    set_environment()
     from thaw_trainer.planning import plan_job
 
     try:

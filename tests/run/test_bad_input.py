@@ -30,7 +30,7 @@ BEFORE_RAY: dict[str, tuple[list[str], str, str]] = {
     "unknown metric": (["search.objective.metric=bleu"], "spec.search.objective.metric", "accuracy"),
     "not available yet": (["model.adapter={method: lora}"], "spec.model.adapter", "not available yet"),
     "search path that matches nothing": (
-        ["search.parameters=[{path: freezing.phases[0].train[0], choice: {values: [head]}}]"],
+        ["search.parameters=[{path: 'freezing.phases[0].train[0]', choice: {values: [head]}}]"],
         "spec.search.parameters[0]",
         "matches nothing",
     ),

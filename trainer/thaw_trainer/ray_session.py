@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thaw_trainer.environment import set_environment
 from thaw_trainer.search.parallelism import Machine, SlotPlan
 
 if TYPE_CHECKING:
@@ -24,20 +25,6 @@ SLOTS_READY_SECONDS = 300.0
 """How long the first gang may take to ask for work."""
 _CLOSE_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 200_000_000
-_ENVIRONMENT = {
-    # Threads that wait for each other spin for milliseconds by default: beside any other busy process, a step with two
-    # threads then takes ten times as long.
-    "GOMP_SPINCOUNT": "10000",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
 
 
 class RaySession:
@@ -45,7 +32,7 @@ class RaySession:
 
     def __init__(self) -> None:
         """Begins to start Ray, in a thread of its own."""
-        os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+        set_environment()
         import ray  # noqa: F401  imported here, in the main thread
 
         self._error: Exception | None = None

@@ -30,11 +30,12 @@ class Gang:
         """The module whose backward averages gradients over the gang.
 
         Made anew in each phase: DDP collects the trainable tensors when it is made, and one that is thawed later
-        would keep local gradients. Every worker has built the same module, so nothing is broadcast.
+        would keep local gradients. Every worker has built the same module, so nothing is broadcast. Tensors that the
+        loss does not depend on (XLNet has some) are looked for in each step: without, DDP would wait for their gradient.
         """
         if self.size == 1:
             return model
-        return DistributedDataParallel(model, init_sync=False, broadcast_buffers=False)
+        return DistributedDataParallel(model, init_sync=False, broadcast_buffers=False, find_unused_parameters=True)
 
     def sum(self, tensor: torch.Tensor) -> None:
         """Replaces a tensor by its sum over the gang."""

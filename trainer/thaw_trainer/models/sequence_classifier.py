@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from thaw_api.model import ModelSpec
@@ -126,6 +127,23 @@ def _check_found(module: nn.Module, found: dict[str, Any], folder: Path) -> None
             f"{', '.join(lacking[:5])}",
             _FIELD,
         )
+
+
+def check_weights(folder: Path) -> None:
+    """Reads the headers of a model's weight files, which say whether each is whole.
+
+    Raises:
+        TrainerError: ModelUnreadable.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise TrainerError(MODEL_UNREADABLE, f"no *.safetensors in {folder}; pickled weights are not loaded", _FIELD)
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise TrainerError(MODEL_UNREADABLE, f"{file} is no whole safetensors file: {error}", _FIELD) from error
 
 
 def build_empty(config: Any) -> nn.Module:

@@ -160,7 +160,10 @@ class TextClassificationKind:
 
     def empty_model(self, spec: FineTuneJobSpec, store: Path) -> nn.Module:
         """See TaskKind."""
-        return sequence_classifier.build_empty(TextClassification(spec, store).config())
+        task = TextClassification(spec, store)
+        if spec.model.init == "pretrained":
+            sequence_classifier.check_weights(task.model_folder)
+        return sequence_classifier.build_empty(task.config())
 
 
 KIND = TextClassificationKind()

@@ -1,0 +1,24 @@
+"""Settings of the libraries below, which read them from the environment; workers inherit them. Yours come first."""
+
+import os
+
+_ENVIRONMENT = {
+    # Threads that wait for each other spin for milliseconds by default: beside any other busy process, a step with two
+    # threads then takes ten times as long.
+    "GOMP_SPINCOUNT": "10000",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+
+def set_environment() -> None:
+    """Sets what is not set yet; before Ray, torch and transformers are imported."""
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
