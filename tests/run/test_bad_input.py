@@ -21,6 +21,14 @@ def _one_rare_row(folder: Path) -> None:
     (folder / "data.csv").write_text(text + "a single row,mauve\n", encoding="utf-8")
 
 
+def _one_class(folder: Path) -> None:
+    write_csv(folder / "data.csv", [(f"text {row}", "only") for row in range(30)])
+
+
+def _corrupt_tokenizer(folder: Path) -> None:
+    (folder / "model" / "tokenizer.json").write_text("{", encoding="utf-8")
+
+
 BEFORE_RAY: dict[str, tuple[list[str], str, str]] = {
     "unknown field": (["training.epoch=3"], "spec.training.epoch", "did you mean epochs"),
     "wrong type": (["training.epochs=many"], "spec.training.epochs", "many"),
@@ -41,7 +49,7 @@ WHILE_PREPARING: dict[str, tuple[Callable[[Path], None] | None, list[str], str, 
     "empty split": (None, ["data.split={validation: 0.0001, test: 0.2}"], "spec.data.split", "empty"),
     "class with one row": (_one_rare_row, [], "spec.data.split.stratifyBy", "mauve"),
     "one class": (
-        lambda folder: write_csv(folder / "data.csv", [(f"text {i}", "only") for i in range(30)]) and None,
+        _one_class,
         [],
         "spec.data.columns.label",
         "2 labels",
@@ -53,7 +61,7 @@ WHILE_PREPARING: dict[str, tuple[Callable[[Path], None] | None, list[str], str, 
         "3 blocks",
     ),
     "no such tokenizer": (
-        lambda folder: (folder / "model" / "tokenizer.json").write_text("{", encoding="utf-8") and None,
+        _corrupt_tokenizer,
         [],
         "spec.model.uri",
         "tokenizer",

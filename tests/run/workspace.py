@@ -93,7 +93,7 @@ class Workspace:
 def make_workspace(folder: Path) -> Workspace:
     """A workspace with a tiny BERT (no dropout) and a table of colours in sentences."""
     save_pretrained(folder / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    write_csv(folder / "data.csv", labelled_texts(ROWS))
+    write_csv(folder / "data.csv", list(labelled_texts(ROWS)))
     workspace = Workspace(folder)
     workspace.write()
     return workspace

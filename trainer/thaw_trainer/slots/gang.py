@@ -4,6 +4,7 @@ import logging
 import os
 import traceback
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ class SlotDesk:
         )
 
 
-def work(exchange: Any, slot: int, task_name: str, threads: int, logs: Path, gang: Gang, clock: Any) -> None:
+def work(
+    exchange: Any, slot: int, task_name: str, threads: int, logs: Path, gang: Gang, clock: Callable[[], float]
+) -> None:
     """Takes assignments until the exchange is closed. Runs on every worker of the gang.
 
     Raises:
@@ -81,7 +84,7 @@ def work(exchange: Any, slot: int, task_name: str, threads: int, logs: Path, gan
             spec = FineTuneJobSpec.model_validate(assignment.spec)
             task = task_kind.open(spec, Path(assignment.store))
             if assignment.kind == "final":
-                message = {"result": _test_and_export(task, spec, assignment, gang)}
+                message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
             else:
                 steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock)  # type: ignore[misc]
                 modes = TASKS[spec.task].metrics
@@ -115,9 +118,11 @@ def _is_compile_error(error: Exception) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
-def _test_and_export(task: Task, spec: FineTuneJobSpec, assignment: Assignment, gang: Gang) -> dict[str, Any]:
+def _test_and_export(
+    task: Task, spec: FineTuneJobSpec, assignment: Assignment, gang: Gang, clock: Callable[[], float]
+) -> dict[str, Any]:
     """The best epoch's metrics on the validation and test rows; rank 0 writes predictions and the model."""
-    output = Path(assignment.output)
+    output, began = Path(assignment.output), clock()
     with untouched_process():
         seed_stream(spec.training.seed, "head")
         model = task.build().to(gang.device)
@@ -134,10 +139,11 @@ def _test_and_export(task: Task, spec: FineTuneJobSpec, assignment: Assignment, 
                 with writing(output):
                     output.mkdir(parents=True, exist_ok=True)
                     np.savez(output / f"{split}-predictions.npz", **predictions)  # type: ignore[arg-type]
+        tested = clock()
         if gang.rank == 0:
             with writing(output):
                 task.export(model, OutputFolder(output).unfinished_model)
-        return result
+        return result | {"seconds": {"test": tested - began, "export": clock() - tested}}
 
 
 def _set_up_process(threads: int, log_file: Path) -> None:

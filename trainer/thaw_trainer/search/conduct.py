@@ -1,0 +1,82 @@
+"""A search from an opened journal to its last trial."""
+
+import shutil
+import time
+from typing import Any
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.search_space import objective, trial_count, trial_spec
+from thaw_trainer.durations import seconds_of
+from thaw_trainer.loop.checkpoint import Checkpoints
+from thaw_trainer.outputs.folder import OutputFolder
+from thaw_trainer.preparation import Prepared
+from thaw_trainer.reporting.events import Event, Observer, SearchStarted, TrialEnded
+from thaw_trainer.search.journal import Journal, TrialRecord
+from thaw_trainer.search.ledger import Ledger, SearchLimits
+from thaw_trainer.search.parallelism import SlotPlan
+from thaw_trainer.search.points import points_of
+from thaw_trainer.search.stopping import stopping_rule
+from thaw_trainer.search.tuning import tune_trials
+from thaw_trainer.slots.assignment import Assignment
+
+
+def open_ledger(
+    spec: FineTuneJobSpec, journal: Journal, prepared: Prepared, output: OutputFolder, observer: Observer
+) -> Ledger:
+    metric, mode = objective(spec)
+    rule = stopping_rule(spec.search.scheduler, mode, spec.training.epochs, prepared.first_phase)
+    budget = spec.search.time_budget
+    limits = SearchLimits(trial_count(spec), time.time() + seconds_of(budget) if budget else None)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            _forget_checkpoints(ledger, event.record, output)
+        observer(event)
+
+    ledger = Ledger(journal, points_of(spec, len(journal.records)), rule, limits, metric, mode, observe, time.time)
+    return ledger
+
+
+def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder) -> None:
+    """Keeps what can still be asked for: of trials that are over, only the best one's best epoch."""
+    best = ledger.best()
+    for record in ledger.records:
+        if record.state != "running" and record is not best:
+            shutil.rmtree(output.checkpoints(record.name), ignore_errors=True)
+    if best is ended:
+        Checkpoints(output.checkpoints(ended.name)).keep_best_only()
+
+
+def search_started(spec: FineTuneJobSpec, ledger: Ledger, plan: SlotPlan) -> SearchStarted:
+    """The event of the search's beginning."""
+    metric, mode = objective(spec)
+    over = [record for record in ledger.records if record.state != "running"]
+    return SearchStarted(
+        trials=trial_count(spec),
+        slots=plan.slots,
+        workers=plan.workers,
+        threads=plan.threads,
+        finished=len(over),
+        interrupted=len(ledger.records) - len(over),
+        metric=metric,
+        mode=mode,
+        epochs=spec.training.epochs,
+    )
+
+
+def run_search(
+    spec: FineTuneJobSpec, ledger: Ledger, prepared: Prepared, exchange: Any, plan: SlotPlan, output: OutputFolder
+) -> None:
+    def assign(record: TrialRecord) -> Assignment:
+        trial = trial_spec(spec, record.parameters)
+        return Assignment(
+            kind="trial",
+            trial=record.ordinal,
+            spec=trial.manifest(),
+            store=str(prepared.store_of(trial)),
+            folder=str(output.checkpoints(record.name)),
+            reported=len(record.reports),
+        )
+
+    if ledger.has_more():
+        tune_trials(ledger, assign, exchange, objective(spec)[0], plan.slots, output.ray)
