@@ -88,6 +88,8 @@ class FreezingSpec(SchemaModel):
     down, a few blocks an epoch (ULMFiT); lp-ft: the head first, then everything (arXiv 2202.10054)."""
     depth: int | None = Field(default=None, ge=1, le=1000)
     """Top blocks that last-n trains and that gradual ends with; absent in gradual: all of the model."""
+    lr: PhaseLrSpec | None = None
+    """Learning rates in every phase of a preset."""
     phases: list[PhaseSpec] | None = Field(default=None, min_length=1, max_length=32)
     """Phases of your own, in order."""
     cache: CacheSpec | None = None
@@ -104,6 +106,10 @@ class FreezingSpec(SchemaModel):
             "depth belongs to the presets last-n and gradual",
         ),
         CelRule(
+            "!(has(self.lr) && has(self.phases))",
+            "lr belongs to presets: give each of your own phases its lr",
+        ),
+        CelRule(
             "!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))",
             "phases need names that differ",
         ),
@@ -117,6 +123,8 @@ class FreezingSpec(SchemaModel):
             raise ValueError("preset last-n needs depth: the number of top blocks to train")
         if self.depth is not None and self.preset not in ("last-n", "gradual"):
             raise ValueError("depth belongs to the presets last-n and gradual")
+        if self.lr is not None and self.phases is not None:
+            raise ValueError("lr belongs to presets: give each of your own phases its lr")
         names = [phase.name for phase in self.phases or ()]
         if len(set(names)) < len(names):
             raise ValueError("phases need names that differ")

@@ -95,6 +95,12 @@ CASES = [
     ),
     Case(
         "spec.freezing",
+        "lr belongs to presets: give each of your own phases its lr",
+        {"freezing": {"phases": [phase()], "lr": {"decay": 2.6}}},
+        {"freezing": {"preset": "gradual", "lr": {"decay": 2.6}}},
+    ),
+    Case(
+        "spec.freezing",
         "phases need names that differ",
         {"freezing.phases": [phase("a"), phase("b"), phase("a")]},
         {"freezing.phases": [phase("a"), phase("b"), phase("c")]},

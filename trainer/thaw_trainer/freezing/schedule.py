@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import ceil
 
-from thaw_api.freezing import FreezingSpec, PhaseSpec, UntilSpec
+from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec, UntilSpec
 from thaw_api.training import TrainingSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout
@@ -31,7 +31,10 @@ def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Lay
         TrainerError: SelectorMatchesNothing, NothingToTrain or ScheduleInvalid, with the field's path.
     """
     specs = freezing.phases or preset_phases(freezing, layout.blocks, training.epochs)
-    return tuple(_resolve(spec, f"{_FIELD}[{index}]", training, layout) for index, spec in enumerate(specs))
+    return tuple(
+        _resolve(spec, spec.lr or freezing.lr or PhaseLrSpec(), f"{_FIELD}[{index}]", training, layout)
+        for index, spec in enumerate(specs)
+    )
 
 
 def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int) -> list[PhaseSpec]:
@@ -81,12 +84,11 @@ def _to_the_end(name: str, train: list[str]) -> PhaseSpec:
     return PhaseSpec(name=name, train=train, until=UntilSpec(fraction=1.0))
 
 
-def _resolve(spec: PhaseSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:
+def _resolve(spec: PhaseSpec, rates: PhaseLrSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:
     train = select(layout, spec.train, f"{where}.train")
     if not train:
         raise TrainerError(NOTHING_TO_TRAIN, "the selectors take away all that they select", f"{where}.train")
-    base = spec.lr.base if spec.lr and spec.lr.base else training.optimizer.lr
-    decay = spec.lr.decay if spec.lr else 1.0
+    base = rates.base or training.optimizer.lr
     top = max(layout.place[name] for name in train)
-    lr = {name: base / decay ** (top - layout.place[name]) for name in sorted(train)}
+    lr = {name: base / rates.decay ** (top - layout.place[name]) for name in sorted(train)}
     return Phase(spec.name, train, spec.until, lr, bool(spec.restore_best))
