@@ -8,6 +8,9 @@ from thaw_api import FieldError, InvalidManifest
 from thaw_cli.printing import Format, print_errors, print_object
 from thaw_cli.run import INVALID, one_job
 
+_NUMBERS = (2, 3, 4)
+"""Columns that are aligned to the right."""
+
 
 def plan_manifest(file: Path, overrides: list[str], fmt: Format) -> int:
     """Prints the plan of a file's job; returns the exit status."""
@@ -44,12 +47,28 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         f"{plan['stepsPerEpoch']} steps an epoch",
         f"model   {model['parameters']:,} parameters in {model['tensors']} tensors: stem {model['stem']:,}, "
         f"{model['blocks']} blocks, head {model['head']:,}",
-        f"search  {search['trials']} trials of at most {search['epochs']} epochs by {search['metric']}",
+        f"search  {search['trials']} trial{'s' * (search['trials'] > 1)} of at most {search['epochs']} epochs "
+        f"by {search['metric']}",
         "",
-        f"{'phase':<10} {'until':<28} {'trained':>14} {'of all':>7} {'tensors':>8}  {'learning rate':<18} frozen below",
     ]
-    return lines + [
-        f"{phase['name']:<10} {phase['until']:<28} {phase['parameters']:>14,} {phase['share']:>7.1%} "
-        f"{phase['tensors']:>8}  {phase['lr']:<18} {phase['frozenBelow']}"
+    columns = ["phase", "until", "trained", "of all", "tensors", "learning rate", "frozen below"]
+    rows = [
+        [
+            phase["name"],
+            phase["until"],
+            f"{phase['parameters']:,}",
+            f"{phase['share']:.1%}",
+            str(phase["tensors"]),
+            phase["lr"],
+            phase["frozenBelow"],
+        ]
         for phase in plan["phases"]
+    ]
+    widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
+    return lines + [
+        "  ".join(
+            cell.rjust(width) if place in _NUMBERS else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [columns, *rows]
     ]

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from thaw_api import FieldError, FineTuneJob, InvalidManifest, read_jobs
+from thaw_api.availability import cluster_only_fields
 from thaw_cli.printing import Format, print_errors, print_object
 
 FAILED, INVALID, INTERRUPTED = 1, 2, 130
@@ -37,6 +38,8 @@ def run_manifest(file: Path, output: Path | None, overrides: list[str], fmt: For
     from thaw_trainer.driver import InputError, run_job
     from thaw_trainer.errors import TrainerError
 
+    for field in cluster_only_fields(job.spec):
+        print(f"{file}: {field}: read on a cluster only", file=sys.stderr)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         with open_console(sys.stderr if fmt in ("json", "yaml", "name") else sys.stdout) as observer:

@@ -1,5 +1,7 @@
 """What the resource describes but this version does not do yet. Using it is refused, never ignored."""
 
+from pydantic.alias_generators import to_camel
+
 from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS
@@ -37,6 +39,16 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         for is_used, field in used
         if is_used
     ]
+
+
+_ON_A_CLUSTER_ONLY = ("suspend", "restart_policy", "active_deadline_seconds", "ttl_seconds_after_finished")
+
+
+def cluster_only_fields(spec: FineTuneJobSpec) -> list[str]:
+    """Fields that the manifest sets and that mean nothing on one machine."""
+    named = [name for name in _ON_A_CLUSTER_ONLY if name in spec.model_fields_set]
+    named += [f"cluster.{name}" for name in ("image", "workers") if name in spec.cluster.model_fields_set]
+    return [f"spec.{to_camel(name)}" for name in named]
 
 
 def _scheme(uri: str) -> str:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, TypeAlias
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -55,7 +54,7 @@ def set_at(tree: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     Raises:
         KeyError: a list on the way is missing or too short; the message names it.
     """
-    copy = deepcopy(tree)
+    copy: dict[str, Any] = _unshared(tree)
     node: Any = copy
     for depth, part in enumerate(path[:-1]):
         if isinstance(part, str) and isinstance(node, dict) and part not in node and isinstance(path[depth + 1], str):
@@ -68,6 +67,13 @@ def set_at(tree: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
         _missing(path, len(path) - 1)
     node[last] = value
     return copy
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing is shared: YAML's aliases make one object stand in several places."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _holds(node: Any, part: str | int) -> bool:

@@ -68,7 +68,8 @@ def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer,
         with _before_training():
             _open_journal(job.spec, _prepare(job.spec, base, output), output).close()
         result: dict[str, Any] = json.loads(output.result.read_text(encoding="utf-8"))
-        return result
+        if result.get("failure", {}).get("cause") != "infrastructure":
+            return result
     from thaw_trainer.ray_session import RaySession
 
     session = RaySession()

@@ -36,11 +36,16 @@ def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]
             "head": _count(layout, layout.names(layout.blocks, layout.blocks)),
         },
         "search": {"trials": trial_count(spec), "epochs": spec.training.epochs, "metric": objective(spec)[0]},
-        "phases": [_phase(phase, layout) for phase in check_schedules(spec, layout)],
+        "phases": [_phase(phase, layout, _rates_are_searched(spec)) for phase in check_schedules(spec, layout)],
     }
 
 
-def _phase(phase: Phase, layout: Layout) -> dict[str, Any]:
+def _rates_are_searched(spec: FineTuneJobSpec) -> bool:
+    paths = [parameter.path for parameter in spec.search.parameters or ()]
+    return any(path.startswith("training.optimizer.lr") or ".lr" in path for path in paths)
+
+
+def _phase(phase: Phase, layout: Layout, searched: bool) -> dict[str, Any]:
     rates = sorted(set(phase.lr.values()))
     lowest = min(layout.place[name] for name in phase.train)
     return {
@@ -49,8 +54,16 @@ def _phase(phase: Phase, layout: Layout) -> dict[str, Any]:
         "parameters": _count(layout, list(phase.train)),
         "share": _count(layout, list(phase.train)) / sum(layout.size.values()),
         "tensors": len(phase.train),
-        "lr": f"{rates[0]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g} to {rates[-1]:.3g}",
-        "frozenBelow": "nothing" if lowest == -1 else "stem" if lowest == 0 else f"stem and {lowest} blocks",
+        "lr": "searched"
+        if searched
+        else f"{rates[0]:.3g}"
+        if len(rates) == 1
+        else f"{rates[0]:.3g} to {rates[-1]:.3g}",
+        "frozenBelow": "nothing"
+        if lowest == -1
+        else "stem"
+        if lowest == 0
+        else f"stem and {_counted(lowest, 'block')}",
     }
 
 
@@ -61,9 +74,13 @@ def _count(layout: Layout, names: list[str]) -> int:
 def _until(until: UntilSpec) -> str:
     triggers = []
     if until.epochs is not None:
-        triggers.append(f"{until.epochs} epoch{'s' * (until.epochs > 1)}")
+        triggers.append(_counted(until.epochs, "epoch"))
     if until.fraction is not None:
         triggers.append(f"{until.fraction:.0%} of the epochs")
     if until.plateau is not None:
-        triggers.append(f"no gain for {until.plateau.patience} epochs")
+        triggers.append(f"no gain for {_counted(until.plateau.patience, 'epoch')}")
     return " or ".join(triggers)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -9,7 +9,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_api.schema_model import Scalar
 from thaw_api.search_space import searched_values, trial_spec
 from thaw_trainer.data.store import PreparedStore, digest
-from thaw_trainer.errors import TrainerError
+from thaw_trainer.errors import TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.progress import longest_phase
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
@@ -93,7 +93,7 @@ def _variants(spec: FineTuneJobSpec, prefixes: tuple[str, ...]) -> list[FineTune
     for parameter in searched:
         if parameter.choice is None:
             raise TrainerError(
-                "TrialSpecInvalid",
+                TRIAL_SPEC_INVALID,
                 f"{parameter.path} makes a store for each value: use choice",
                 "spec.search.parameters",
             )

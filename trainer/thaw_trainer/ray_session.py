@@ -92,6 +92,7 @@ class RaySession:
                 logging_level="ERROR",
                 object_store_memory=_OBJECT_STORE_BYTES,
             )
+            _silence_raylet()
         except Exception as error:  # told by `open_slots`
             self._error = error
         self._started.set()
@@ -113,6 +114,14 @@ class RaySession:
                 problem = "; ".join(slots.errors) or "every slot ended"
         if problem and not self._closing.is_set():
             ray.get(exchange.abort.remote(not_ready_failure(problem)))
+
+
+def _silence_raylet() -> None:
+    """Keeps raylet's notices off the terminal: `log_to_driver=False` leaves those through, such as the one that a small
+    machine has many processes. Ray's own files have them."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 def _cores() -> int:

@@ -30,8 +30,8 @@ class Gang:
         """The module whose backward averages gradients over the gang.
 
         Made anew in each phase: DDP collects the trainable tensors when it is made, and one that is thawed later
-        would keep local gradients. Every worker has built the same module, so nothing is broadcast. Tensors that the
-        loss does not depend on (XLNet has some) are looked for in each step: without, DDP would wait for their gradient.
+        would keep local gradients. Every worker has built the same module, so nothing is broadcast. Tensors that
+        the loss does not depend on (XLNet has some) are looked for in each step: without, DDP would wait for them.
         """
         if self.size == 1:
             return model

@@ -39,7 +39,7 @@ def open_ledger(
 
 def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder) -> None:
     """Keeps what can still be asked for: of trials that are over, only the best one's best epoch."""
-    best = ledger.best()
+    best = ledger.best(over=True)
     for record in ledger.records:
         if record.state != "running" and record is not best:
             shutil.rmtree(output.checkpoints(record.name), ignore_errors=True)

@@ -3,6 +3,7 @@
 Ray Tune asks (tuning.py), the journal remembers, observers hear of it. No Ray and no clock of its own.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from thaw_trainer.search.journal import Journal, TrialRecord, TrialState
 from thaw_trainer.search.points import Points
 from thaw_trainer.search.stopping import StoppingRule
 
+_log = logging.getLogger("thaw.search")
 _FATAL = (OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY)
 
 
@@ -72,6 +74,7 @@ class Ledger:
             return None
         record = TrialRecord(ordinal, point)
         self._journal.begin(record)
+        _log.info("%s begins with %s", record.name, record.parameters)
         self._observer(TrialStarted(record))
         return record
 
@@ -86,11 +89,15 @@ class Ledger:
         return end is None
 
     def fail(self, ordinal: int, failure: dict[str, Any]) -> None:
-        """A trial ended by an error; ignored when it has ended already."""
+        """A trial ended by an error; ignored when it has ended already.
+
+        What no other trial would escape ends the search, not the trial: it goes on when the job is run again.
+        """
         if self._journal.records[ordinal].state != "running":
             return
         if failure["reason"] in _FATAL:
             self.fatal = failure
+            return
         self._end(self._journal.records[ordinal], "failed", failure)
 
     def objective(self, record: TrialRecord) -> float | None:
@@ -98,9 +105,13 @@ class Ledger:
         best = record.best_report()
         return None if best is None or record.state == "failed" else float(best["metrics"][self._metric])
 
-    def best(self) -> TrialRecord | None:
-        """The best trial that did not fail; of equals, the first."""
-        scored = [(value, record) for record in self.records if (value := self.objective(record)) is not None]
+    def best(self, over: bool = False) -> TrialRecord | None:
+        """The best trial that did not fail, with `over` of those that have ended; of equals, the first."""
+        scored = [
+            (value, record)
+            for record in self.records
+            if (value := self.objective(record)) is not None and not (over and record.state == "running")
+        ]
         if not scored:
             return None
         sign = 1 if self._mode == "max" else -1
@@ -114,6 +125,8 @@ class Ledger:
             end = ends.get(record.ordinal)
             if record.state == "running" and end is not None:
                 self._journal.end(record, end)
+            if record.state == "failed" and record.failure and record.failure["cause"] == "infrastructure":
+                record.state, record.failure = "running", None  # tried again, as by a new attempt on a cluster
             if record.state == "running":
                 self._interrupted.append(record)
             else:
@@ -128,6 +141,7 @@ class Ledger:
 
     def _end(self, record: TrialRecord, state: TrialState, failure: dict[str, Any] | None = None) -> None:
         self._journal.end(record, state, failure)
+        _log.info("%s %s after %d epochs %s", record.name, state, len(record.reports), failure or "")
         self._points.tell(record.ordinal, record.parameters, self.objective(record))
         self._observer(TrialEnded(record))
 
