@@ -46,9 +46,9 @@ _ON_A_CLUSTER_ONLY = ("suspend", "restart_policy", "active_deadline_seconds", "t
 
 def cluster_only_fields(spec: FineTuneJobSpec) -> list[str]:
     """Fields that the manifest sets and that mean nothing on one machine."""
-    named = [name for name in _ON_A_CLUSTER_ONLY if name in spec.model_fields_set]
+    named = [to_camel(name) for name in _ON_A_CLUSTER_ONLY if name in spec.model_fields_set]
     named += [f"cluster.{name}" for name in ("image", "workers") if name in spec.cluster.model_fields_set]
-    return [f"spec.{to_camel(name)}" for name in named]
+    return [f"spec.{name}" for name in named]
 
 
 def _scheme(uri: str) -> str:

@@ -30,13 +30,31 @@ class BatchPlan:
 
 
 def length_classes(longest: int) -> NDArray[np.int64]:
-    """Ascending padded lengths: steps of 16 up to 64, then four steps to each doubling, the last one `longest`."""
+    """Ascending padded lengths: steps of 8 up to 32, then four steps to each doubling, the last one `longest`."""
     widths: list[int] = []
     width = 0
     while width < longest:
-        width += max(16, 2 ** int(np.log2(max(width, 1))) // 4)
+        width += max(8, 2 ** int(np.log2(max(width, 1))) // 4)
         widths.append(min(width, longest))
     return np.asarray(widths, dtype=np.int64)
+
+
+def merge_rare_classes(
+    widths: NDArray[np.int64], lengths: Sequence[int] | NDArray[np.int32], fewest: int
+) -> NDArray[np.int64]:
+    """The classes of which each has `fewest` of the rows or more; a rarer one is joined to the next longer.
+
+    A batch has a fixed number of rows, so a class of three rows costs as much as a full batch of its width. The
+    longest class stays whatever it has.
+    """
+    counts = np.bincount(np.searchsorted(widths, lengths), minlength=len(widths))
+    kept, waiting = [], 0
+    for width, count in zip(widths[:-1], counts[:-1], strict=True):
+        waiting += int(count)
+        if waiting >= fewest:
+            kept.append(int(width))
+            waiting = 0
+    return np.asarray([*kept, int(widths[-1])], dtype=np.int64)
 
 
 def plan_batches(

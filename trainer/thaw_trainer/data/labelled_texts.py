@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from thaw_api.data import DataSource, DataSpec
 from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_write
 from thaw_trainer.data.tables import read_table, text_column
@@ -16,8 +17,10 @@ from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import sequence_classifier
 from thaw_trainer.uris import resolve_data, resolve_model
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Version of what is written; part of the store's key."""
+_ROWS_OF_A_CLASS = 32
+"""A length class has this many training rows at least."""
 _SPLITS = ("train", "validation", "test")
 
 
@@ -136,14 +139,15 @@ def _make(
                 "input_ids": pa.array(tokens, pa.list_(pa.int32())),
             }
         )
-    longest = max(
-        int(np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()).max()) for table in tables.values()
-    )
+    lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
+    longest = int(max(each.max() for each in lengths.values()))
+    widths = merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)
     facts = {
         "labels": labels,
         "counts": counts,
         "fingerprint": digest({name: (rows.texts, rows.labels, rows.ids.tolist()) for name, rows in splits.items()}),
-        "longest": longest if spec.data.batching.strategy == "bucket" else limit,
+        "widths": widths.tolist() if spec.data.batching.strategy == "bucket" else [limit],
+        "maxTokens": limit,
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
         "modelFolder": str(model_folder),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.data.batches import BatchPlan, length_classes, plan_batches, plan_epoch
+from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.models import sequence_classifier
@@ -70,9 +70,7 @@ class TextClassification:
         self.store = PreparedStore(folder)
         self.labels: list[str] = self.store.facts["labels"]
         self.model_folder = Path(self.store.facts["modelFolder"])
-        longest = int(self.store.facts["longest"])
-        bucketed = spec.data.batching.strategy == "bucket"
-        self.widths = length_classes(longest) if bucketed else np.asarray([longest])
+        self.widths = np.asarray(self.store.facts["widths"])
 
     @cached_property
     def rows(self) -> dict[str, TextRows]:
