@@ -30,7 +30,7 @@ PARTS = {
     "text": "encodings codecs difflib textwrap re string locale gettext base64 pprint shlex",
     "user interfaces": "tkinter turtle curses idlelib",
 }
-ROWS_PER_PART = 270
+ROWS_PER_PART = 252
 SHORTEST = 20
 
 

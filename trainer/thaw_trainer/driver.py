@@ -17,7 +17,7 @@ from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import ALL_TRIALS_FAILED, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.outputs.summary import RunSummary
-from thaw_trainer.reporting.events import DataPrepared, Observer, Tested
+from thaw_trainer.reporting.events import DataPrepared, Observer, BestTested
 from thaw_trainer.search.journal import Journal, TrialRecord
 from thaw_trainer.search.ledger import Ledger
 from thaw_trainer.search.parallelism import plan_slots
@@ -97,7 +97,7 @@ def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer,
         if best is not None:
             final = _test_and_export(job.spec, best, prepared, exchange, output)
             watch.seconds |= final.pop("seconds")
-            observer(Tested(final["test"]["metrics"], final["test"]["rows"]))
+            observer(BestTested(final["test"]["metrics"], final["test"]["rows"]))
         result = write_outputs(_summarize(job, ledger, prepared, best, final, watch), output)
         journal.close()
         return result

@@ -117,11 +117,16 @@ class RaySession:
 
 
 def _silence_raylet() -> None:
-    """Keeps raylet's notices off the terminal: `log_to_driver=False` leaves those through, such as the one that a small
-    machine has many processes. Ray's own files have them."""
-    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    """Keeps raylet's notices off the terminal, such as the one that a small machine has many processes: Ray has no
+    setting for them (`log_to_driver=False` leaves them through). Ray's own files have them."""
+    from ray._private import worker
 
-    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _print_nothing
+
+
+def _print_nothing(data: Any, ignore_prefix: bool) -> None:
+    """In place of Ray's printing of notices."""
 
 
 def _cores() -> int:

@@ -54,12 +54,12 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
-class Tested:
+class BestTested:
     """The best trial was measured on the test rows."""
 
     metrics: dict[str, float]
     rows: int
 
 
-Event: TypeAlias = DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | Tested
+Event: TypeAlias = DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | BestTested
 Observer: TypeAlias = Callable[[Event], None]
