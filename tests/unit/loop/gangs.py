@@ -1,0 +1,75 @@
+"""Gangs of two workers: processes of their own that train several trials one after another, as in a slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+from tests.unit.tasks.pair_verification import PairVerification, verification_spec
+from tests.unit.tiny_jobs import TinyJob, WatchedTask, run
+from thaw_trainer.loop.distributed import Gang
+
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs."""
+
+    name: str
+    changes: dict[str, Any]
+    root: str | None = None
+    stops: tuple[int, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one worker saw: reports (rank 0) and all tensors at each evaluation."""
+
+    reports: list[dict[str, Any]]
+    snapshots: list[dict[str, torch.Tensor]]
+    state: str | None
+
+
+def work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+    """Runs in each worker; what it saw goes to <folder>/<case>-<rank>.pt."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    for case in cases:
+        worked = train(case, Path(folder) / f"checkpoints-{case.name}", Gang(rank, size))
+        torch.save(worked, Path(folder) / f"{case.name}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
+    """Trains a case to its end, going on from its checkpoint after each interruption."""
+    reports, snapshots, state, epochs = [], [], None, 0
+    for stop in (*case.stops, None):
+        task: WatchedTask | PairVerification
+        if case.root is None:
+            spec = verification_spec(case.changes)
+            task = PairVerification(spec)
+        else:
+            tiny = TinyJob.there(Path(case.root))
+            spec = tiny.spec(case.changes)
+            task = tiny.task(spec)
+        told = run(task, spec, checkpoints, gang, lambda report, stop=stop: report["epoch"] != stop, epochs)  # type: ignore[misc]
+        reports += told.reports
+        snapshots += task.snapshots
+        state, epochs = told.state, stop or epochs
+    return Worked(reports, snapshots, state)
+
+
+def run_gang(folder: Path, cases: list[Case]) -> dict[str, list[Worked]]:
+    """Each case's workers, by rank, from one pair of processes."""
+    folder.mkdir()
+    spawn(work, (WORKERS, str(folder), cases), WORKERS)  # type: ignore[no-untyped-call]
+    return {
+        case.name: [torch.load(folder / f"{case.name}-{rank}.pt", weights_only=False) for rank in range(WORKERS)]
+        for case in cases
+    }
