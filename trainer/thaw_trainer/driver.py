@@ -17,7 +17,7 @@ from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import ALL_TRIALS_FAILED, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.outputs.summary import RunSummary
-from thaw_trainer.reporting.events import DataPrepared, Observer, BestTested
+from thaw_trainer.reporting.events import BestTested, DataPrepared, Observer
 from thaw_trainer.search.journal import Journal, TrialRecord
 from thaw_trainer.search.ledger import Ledger
 from thaw_trainer.search.parallelism import plan_slots

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.reporting.runs import record, search_started
 from thaw_cli.console import clock_text, event_line, open_console, result_lines
 from thaw_trainer.reporting.board import Board
-from thaw_trainer.reporting.events import DataPrepared, EpochEnded, Event, BestTested, TrialEnded, TrialStarted
+from thaw_trainer.reporting.events import BestTested, DataPrepared, EpochEnded, Event, TrialEnded, TrialStarted
 
 FAILURE = {"reason": "LossNotFinite", "message": "the loss became nan", "cause": "user"}
 

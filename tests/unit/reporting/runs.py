@@ -10,7 +10,7 @@ from thaw_trainer.search.journal import TrialRecord
 
 def search_started(**changes: Any) -> SearchStarted:
     """A search of four trials of three epochs, two at a time."""
-    plain = {
+    plain: dict[str, Any] = {
         "trials": 4,
         "slots": 2,
         "workers": 1,
