@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from thaw_trainer.environment import set_environment
 from thaw_trainer.search.parallelism import Machine, SlotPlan
+from thaw_trainer.slots.assignment import HEAD
 
 if TYPE_CHECKING:
     from thaw_trainer.slots.launch import Slots
@@ -86,7 +87,7 @@ class RaySession:
             ray.init(
                 address="local",
                 num_cpus=_cores(),
-                resources={"thaw_head": 1000},
+                resources={HEAD: 1000},
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",

@@ -102,3 +102,13 @@ def test_an_item_that_is_not_there_is_named(path: str, missing: str) -> None:
     with pytest.raises(KeyError) as error:
         set_at({"phases": [{"name": "a"}, {"name": "b"}]}, parse_path(path), 1)
     assert error.value.args[0] == missing
+
+
+def test_setting_a_value_changes_one_place_even_where_yaml_made_two_of_one_object() -> None:
+    rows = {"uri": "file:a.csv"}
+    tree = {"train": rows, "test": rows}
+    assert set_at(tree, ("test", "uri"), "file:b.csv") == {
+        "train": {"uri": "file:a.csv"},
+        "test": {"uri": "file:b.csv"},
+    }
+    assert rows == {"uri": "file:a.csv"}

@@ -32,8 +32,9 @@ from thaw_trainer.data.batches import plan_epoch
 from thaw_trainer.errors import LOSS_NOT_FINITE, SELECTOR_MATCHES_NOTHING, TrainerError
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.schedule import resolve_schedule
+from thaw_trainer.loop.checkpoint import Checkpoints, load_moved
 from thaw_trainer.loop.randomness import seed_stream
-from thaw_trainer.tasks.protocol import Share
+from thaw_trainer.tasks.protocol import Share, join_predictions
 
 REPOSITORY = Path(__file__).parents[3]
 SGD = {"training.optimizer": {"name": "sgd", "lr": 0.1}}
@@ -209,6 +210,18 @@ def test_a_model_learns_what_is_easy(tiny: TinyJob, folder: str) -> None:
     told = tiny.run(tiny.spec({"training.epochs": 16}), folder)
     assert told.reports[-1]["train_loss"] < 0.6 * told.reports[0]["train_loss"]
     assert told.metrics[-1]["accuracy"] > told.metrics[0]["accuracy"] + 0.1
+
+
+def test_held_out_rows_are_measured_without_dropout(tiny: TinyJob, folder: str) -> None:
+    spec = tiny.spec({"training.epochs": 1})
+    told = tiny.run(spec, folder)
+    task = tiny.task(spec)
+    seed_stream(spec.training.seed, "head")
+    model = task.build().eval()
+    load_moved(model, Checkpoints(Path(folder)).best_file(1))
+    with torch.inference_mode():
+        parts = [task.predict(model, batch, torch.device("cpu")) for batch in task.batches("validation", 0, Share())]
+    assert task.metrics(join_predictions(parts), full=False) == told.metrics[0]
 
 
 def test_a_rows_logits_do_not_depend_on_its_neighbours(tmp_path: Path) -> None:

@@ -213,7 +213,36 @@ def test_a_failure_that_no_other_trial_would_escape_ends_the_search(file: Path, 
     assert opened.ledger.next_trial() is None
     assert not opened.ledger.has_more()
     assert not opened.ledger.report(second.ordinal, report_of(second))
-    assert second.state == "stopped"
+
+
+def test_trials_in_flight_at_such_a_failure_go_on_when_the_job_is_run_again(file: Path) -> None:
+    opened = Opened(file)
+    first, second = opened.begin(), opened.begin()
+    opened.train(second, 2)
+    opened.ledger.fail(first.ordinal, TrainerError(OUTPUT_NOT_WRITABLE, "no", cause="infrastructure").as_dict())
+    opened.train(second, 1)
+    again = Opened(file)
+    assert [again.begin().ordinal for _ in range(3)] == [0, 1, 2]
+    assert len(again.ledger.records[1].reports) == 3
+
+
+def test_a_trial_that_the_infrastructure_failed_is_tried_again_when_the_job_is_run_again(file: Path) -> None:
+    opened = Opened(file)
+    lost, diverged = opened.begin(), opened.begin()
+    opened.ledger.fail(lost.ordinal, TrainerError("WorkerLost", "died", cause="infrastructure").as_dict())
+    opened.ledger.fail(diverged.ordinal, FAILURE)
+    again = Opened(file)
+    assert [again.begin().ordinal for _ in range(2)] == [0, 2]
+    assert again.ledger.records[1].state == "failed"
+
+
+def test_the_best_trial_that_has_ended_may_be_another_than_the_best(file: Path) -> None:
+    opened = Opened(file)
+    ended, running = opened.begin(), opened.begin()
+    opened.train(ended)
+    opened.ledger.report(running.ordinal, report_of(running) | {"metrics": {"accuracy": 2.0}, "best_epoch": 1})
+    assert opened.ledger.best() is running
+    assert opened.ledger.best(over=True) is ended
 
 
 def test_after_the_time_budget_nothing_is_begun_or_continued(file: Path) -> None:

@@ -83,7 +83,11 @@ class Ledger:
         record = self._journal.records[ordinal]
         self._journal.report(record, report)
         self._observer(EpochEnded(record, report))
-        end = self._end_after(record, report) or ("stopped" if self._is_over() else None)
+        end = self._end_after(record, report)
+        if end is None and self.fatal is not None:
+            return False  # not ended: it goes on when the job is run again
+        if end is None and self._is_over():
+            end = "stopped"
         if end is not None:
             self._end(record, end)
         return end is None

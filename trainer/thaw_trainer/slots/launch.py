@@ -16,10 +16,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.search.parallelism import SlotPlan
+from thaw_trainer.slots.assignment import HEAD
 from thaw_trainer.slots.exchange import Exchange
-
-HEAD = "thaw_head"
-"""A custom resource of the node that the driver runs on: what must never wait for a gang's CPUs asks for it."""
 
 _log = logging.getLogger("thaw.slots")
 
