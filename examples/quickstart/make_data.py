@@ -30,8 +30,8 @@ PARTS = {
     "text": "encodings codecs difflib textwrap re string locale gettext base64 pprint shlex",
     "user interfaces": "tkinter turtle curses idlelib",
 }
-ROWS_PER_PART = 252
-SHORTEST = 20
+ROWS_PER_PART = 260
+SHORTEST, LONGEST = 20, 90
 
 
 def first_sentence(docstring: str) -> str:
@@ -45,7 +45,7 @@ def sentences(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
-            if docstring and len(first_sentence(docstring)) >= SHORTEST:
+            if docstring and SHORTEST <= len(first_sentence(docstring)) <= LONGEST:
                 yield first_sentence(docstring)
 
 
