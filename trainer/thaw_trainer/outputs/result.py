@@ -2,12 +2,11 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
-from thaw_trainer.loop.checkpoint import writing
 from thaw_trainer.outputs.summary import RunSummary
+from thaw_trainer.outputs.whole_file import whole_file
 from thaw_trainer.search.journal import TrialRecord
 
 
@@ -41,13 +40,8 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
 def write_result(summary: RunSummary, file: Path) -> dict[str, Any]:
     """Writes result.json and returns what it says; raises TrainerError OutputNotWritable."""
     result = result_of(summary)
-    with writing(file.parent):
-        unfinished = file.with_suffix(".unfinished")
-        with unfinished.open("w", encoding="utf-8") as opened:
-            json.dump(result, opened, indent=2, ensure_ascii=False, allow_nan=False)
-            opened.flush()
-            os.fsync(opened.fileno())
-        unfinished.replace(file)
+    with whole_file(file) as unfinished, unfinished.open("w", encoding="utf-8") as opened:
+        json.dump(result, opened, indent=2, ensure_ascii=False, allow_nan=False)
     return result
 
 
