@@ -57,6 +57,7 @@ lint: setup ## Check format, types, import rules and generated files.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m thaw_api.crd --check crds
+	$(BIN)/python -m thaw_api.reference --check docs/reference.md
 
 .PHONY: generate
 generate: setup ## Write the CRD and the field reference from the models.
