@@ -115,7 +115,7 @@ def spread_rows(file: Path, count: int) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Runs the search and prints its trials as JSON."""
+    """Runs the search and prints its seconds and its trials as JSON."""
     parser = argparse.ArgumentParser(description="The plain composition of Ray Tune and Ray Train.")
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--rates", type=json.loads, help="a JSON list of learning rates; absent: from 1e-4 to 1e-2")
@@ -143,9 +143,11 @@ def main() -> None:
             "storage": storage,
         }
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        began = time.monotonic()
         trials = search(rates, settings)
+        seconds = time.monotonic() - began
         ray.shutdown()
-    print(json.dumps(trials))
+    print(json.dumps({"search": seconds, "trials": trials}))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,12 @@ spec:
 class Measured:
     """One way of running the search; times in seconds."""
 
+    began: float
+    """When the command was started (Unix time)."""
     command: float
     """The whole command, from its start to its end."""
+    search: float
+    """The search itself: Tuner.fit, or the search stage of thaw, in which its gang comes up too."""
     epochs: list[tuple[float, float]]
     """Begin and end of each trial's only epoch (Unix time), in their order."""
     rates: list[float]
@@ -70,6 +74,11 @@ class Measured:
     def turnovers(self) -> list[float]:
         """From the end of each trial's epoch to the first step of the next trial."""
         return [started - ended for (_, ended), (started, _) in pairwise(self.epochs)]
+
+    @property
+    def searched(self) -> float:
+        """From the command's start to the end of its last trial: without test, export and report."""
+        return self.epochs[-1][1] - self.began
 
     @property
     def each(self) -> float:
@@ -91,6 +100,8 @@ class Measured:
         return {
             "trials": len(self.epochs),
             "command": round(self.command, 3),
+            "searched": round(self.searched, 3),
+            "search": round(self.search, 3),
             "rest": round(self.rest, 3),
             "each": round(self.each, 3),
             "turnovers": [round(value, 4) for value in self.turnovers],
@@ -121,12 +132,14 @@ def write_inputs(folder: Path, trials: int) -> None:
 def run_thaw(folder: Path, trials: int) -> Measured:
     """`thaw run` in a process of its own."""
     thaw = str(Path(sys.executable).with_name("thaw"))
-    _, command = timed([thaw, "run", str(folder / "job.yaml")])
+    began, _, command = timed([thaw, "run", str(folder / "job.yaml")])
     result = json.loads((folder / "out" / "result.json").read_text(encoding="utf-8"))
     journal = (folder / "out" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     reports = [entry["report"] for entry in map(json.loads, journal) if entry["event"] == "report"]
     return Measured(
+        began=began,
         command=command,
+        search=result["seconds"]["search"],
         epochs=[(report["started"], report["ended"]) for report in reports],
         rates=[trial["parameters"]["training.optimizer.lr"] for trial in result["trials"]],
         accuracies=[trial["metrics"]["accuracy"] for trial in result["trials"]],
@@ -137,24 +150,28 @@ def run_plain(folder: Path, rates: list[float]) -> Measured:
     """The plain composition in a process of its own, with the learning rates that thaw has tried."""
     tables = ["--train", str(folder / "train.csv"), "--validation", str(folder / "validation.csv")]
     script = [sys.executable, str(HERE / "plain_composition.py"), "--rates", json.dumps(rates)]
-    printed, command = timed([*script, "--trials", str(len(rates)), *tables])
-    trials: list[dict[str, float]] = json.loads(printed.splitlines()[-1])
+    began, printed, command = timed([*script, "--trials", str(len(rates)), *tables])
+    outcome = json.loads(printed.splitlines()[-1])
+    trials: list[dict[str, float]] = outcome["trials"]
     return Measured(
+        began=began,
         command=command,
+        search=outcome["search"],
         epochs=[(trial["started"], trial["ended"]) for trial in trials],
         rates=[trial["lr"] for trial in trials],
         accuracies=[trial["accuracy"] for trial in trials],
     )
 
 
-def timed(command: list[str]) -> tuple[str, float]:
-    """What a command prints, and the seconds that it takes; ends this one with its output when it fails."""
-    began = time.monotonic()
+def timed(command: list[str]) -> tuple[float, str, float]:
+    """When a command began (Unix time), what it prints, and the seconds that it takes; ends this one with its output
+    when it fails."""
+    moment, began = time.time(), time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     seconds = time.monotonic() - began
     if done.returncode:
         sys.exit(f"{' '.join(command)}\nended with status {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout, seconds
+    return moment, done.stdout, seconds
 
 
 def table(thaw: Measured, plain: Measured) -> str:
@@ -162,6 +179,8 @@ def table(thaw: Measured, plain: Measured) -> str:
     trials, plain_trials = len(thaw.epochs), len(plain.epochs)
     rows = [
         ("whole command", thaw.command, plain.scaled(trials)),
+        ("  the search", thaw.search, plain.search + plain.each * (trials - plain_trials)),
+        ("  to the last trial's end", thaw.searched, plain.searched + plain.each * (trials - plain_trials)),
         ("  start, preparation and end", thaw.rest, plain.rest),
         ("  each trial", thaw.each, plain.each),
         ("turnover, median", statistics.median(thaw.turnovers), statistics.median(plain.turnovers)),

@@ -5,6 +5,8 @@ The operator writes pods in these terms; the driver, which runs on the Ray head,
 
 JOB_LABEL = "thaw.dev/job"
 """On everything that belongs to a job: its name."""
+JOB_UID_LABEL = "thaw.dev/job-uid"
+"""On everything that belongs to a job: its uid, which tells it from an older job of the same name."""
 ATTEMPT_LABEL = "thaw.dev/attempt"
 """On everything that belongs to one attempt: its number, from 1."""
 

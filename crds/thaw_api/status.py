@@ -226,6 +226,10 @@ class FineTuneJobStatus(SchemaModel):
     """When the job first started."""
     completion_time: Timestamp | None = None
     """When the job ended."""
+    active_seconds: Count | None = None
+    """Seconds that the job was active before `activeSince`; what activeDeadlineSeconds counts."""
+    active_since: Timestamp | None = None
+    """Since when it has been active; absent while it is suspended or queued for the first time."""
     ray_job_name: ShortText | None = None
     """The RayJob of the newest attempt."""
     restarts: Restarts | None = None

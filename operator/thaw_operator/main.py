@@ -1,0 +1,84 @@
+"""The operator's process: kopf, the workers of the queue, and the metrics, in one event loop."""
+
+import asyncio
+import logging
+import sys
+from datetime import UTC, datetime
+
+import kopf
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, start_http_server
+from pydantic import ValidationError
+
+from thaw_operator.cluster_api import ClusterApi
+from thaw_operator.handlers import Handlers
+from thaw_operator.metrics import Metrics
+from thaw_operator.observed import Key
+from thaw_operator.reconcile import Reconciler
+from thaw_operator.settings import Settings
+from thaw_operator.work_queue import WorkQueue, work
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Entry point of `thaw-operator`: runs until it is told to stop."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [f"THAW_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+        sys.exit("\n".join(["the operator's settings cannot be used:", *lines]))
+    kopf.configure(log_format=kopf.LogFormat.JSON)
+    logging.getLogger().setLevel(settings.log_level)
+    # kopf tells of every event at INFO; our own lines tell of every transition.
+    logging.getLogger("kopf").setLevel("WARNING")
+    asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """Watches and reconciles until kopf ends, which is when the process is told to."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    metrics = Metrics(registry)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=registry)
+    await config.load_config()  # type: ignore[no-untyped-call]
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    handlers = Handlers(queue, settings.reconcile_seconds)
+    async with ApiClient() as client:
+        api = ClusterApi(client, metrics.requested)
+        watching = asyncio.create_task(_watch(handlers, settings))
+        working = [asyncio.create_task(_work(handlers, api, queue, settings, metrics)) for _ in range(settings.workers)]
+        done, _ = await asyncio.wait([watching, *working], return_when=asyncio.FIRST_COMPLETED)
+        for task in (watching, *working):
+            task.cancel()
+        await asyncio.gather(watching, *working, return_exceptions=True)
+        for task in done:
+            task.result()
+
+
+async def _watch(handlers: Handlers, settings: Settings) -> None:
+    namespaces = settings.served_namespaces()
+    endpoint = f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None
+    await kopf.operator(
+        registry=handlers.registry,
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        liveness_endpoint=endpoint,
+    )
+
+
+async def _work(handlers: Handlers, api: ClusterApi, queue: WorkQueue, settings: Settings, metrics: Metrics) -> None:
+    async def reconcile(key: Key) -> None:
+        # A key comes from an event, and events come after kopf has filled the indices.
+        assert handlers.indices is not None
+        reconciler = Reconciler(api, handlers.indices, queue, settings, metrics, lambda: datetime.now(UTC))
+        await reconciler.reconcile(key)
+
+    def on_error(key: Key, delay: float) -> None:
+        _log.exception("%s/%s: the reconcile failed, and is tried again in %.0f s", *key, delay)
+
+    await work(queue, reconcile, on_error)
