@@ -130,6 +130,6 @@ class ClusterApi:
 
 def _message(error: DynamicApiError) -> str:
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         return f"{error.status} {error.reason}"

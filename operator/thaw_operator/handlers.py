@@ -42,6 +42,7 @@ class Handlers:
             kopf.index(*resource, id=name, registry=self.registry)(_indexed(view))
             kopf.on.event(*resource, id=f"{name}_changed", registry=self.registry)(self._child_changed)
         kopf.on.event(*_JOBS, id="job_changed", registry=self.registry)(self._job_changed)
+        kopf.on.login(id="login", registry=self.registry)(_login)
         kopf.on.startup(id="settings", registry=self.registry)(self._start)
         kopf.on.probe(id="reconciles", errors=kopf.ErrorsMode.PERMANENT, registry=self.registry)(self._probe)
 
@@ -92,6 +93,11 @@ def _indexed(view: Callable[[Body], Any]) -> Callable[..., Any]:
         return {_key_of_child(body): view(body)}
 
     return index
+
+
+def _login(**found: Any) -> kopf.ConnectionInfo | None:
+    """The pod's ServiceAccount, or a developer's KUBECONFIG; neither needs a client library."""
+    return kopf.login_with_service_account(**found) or kopf.login_with_kubeconfig(**found)
 
 
 def _key_of_child(body: Body) -> Key:

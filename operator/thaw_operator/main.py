@@ -31,8 +31,9 @@ def main() -> None:
         sys.exit("\n".join(["the operator's settings cannot be used:", *lines]))
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger().setLevel(settings.log_level)
-    # kopf tells of every event at INFO; our own lines tell of every transition.
-    logging.getLogger("kopf").setLevel("WARNING")
+    # They tell of every event and every probe; our own lines tell of every transition.
+    for name in ("kopf", "aiohttp.access"):
+        logging.getLogger(name).setLevel("WARNING")
     asyncio.run(run(settings))
 
 
