@@ -56,13 +56,11 @@ lint: setup ## Check format, types, import rules and generated files.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m thaw_api.crd --check crds
-	$(BIN)/python -m thaw_api.reference --check docs/reference.md
+	$(BIN)/python -m thaw_api.generate --check .
 
 .PHONY: generate
-generate: setup ## Write the CRD and the field reference from the models.
-	$(BIN)/python -m thaw_api.crd --write crds
-	$(BIN)/python -m thaw_api.reference --write docs/reference.md
+generate: setup ## Write CRD, admission policies and field reference from the models.
+	$(BIN)/python -m thaw_api.generate --write .
 
 .PHONY: format
 format: setup ## Format the code.

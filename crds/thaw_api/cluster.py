@@ -4,12 +4,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, model_validator
 
-from thaw_api.schema_model import FILE_IS_LOCAL, CelRule, LongText, SchemaModel, ShortText
+from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, LongText, SchemaModel, ShortText
 
 Quantity = Annotated[
     str, StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([a-zA-Z]{1,2})?$")
 ]
-OutputUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^(file|pvc|s3|gs):[^#\s]+$")]
+OutputUri = Annotated[
+    str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^(file|s3|gs):[^#\s]+$|{CLAIM_URI}")
+]
 EnvName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 LabelMap = dict[ShortText, Annotated[str, StringConstraints(max_length=63)]]
 

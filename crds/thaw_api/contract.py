@@ -23,6 +23,7 @@ JOB_FOLDER = "/etc/thaw"
 """Where the attempt's ConfigMap is mounted in the head's pod."""
 JOB_FILE = "job.json"
 """The FineTuneJob as the driver reads it: apiVersion, kind, metadata {name, namespace, uid}, spec."""
+CLAIM_SCHEME = "pvc://"
 CLAIMS_FOLDER = "/thaw/claims"
 """`pvc://claim/path` is the folder or file `CLAIMS_FOLDER/claim/path` in every pod of the job."""
 ATTEMPT_VARIABLE = "THAW_ATTEMPT"
@@ -53,7 +54,7 @@ def attempt_name(job_name: str, attempt: int) -> str:
 
 def split_claim(uri: str) -> tuple[str, str] | None:
     """Claim and path of a `pvc://claim/path` URI; None for a URI of another kind."""
-    if not uri.startswith("pvc://"):
+    if not uri.startswith(CLAIM_SCHEME):
         return None
-    claim, _, path = uri.removeprefix("pvc://").partition("/")
+    claim, _, path = uri.removeprefix(CLAIM_SCHEME).partition("/")
     return claim, path

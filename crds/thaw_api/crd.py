@@ -1,14 +1,6 @@
-"""The CustomResourceDefinition of FineTuneJob, generated from the models.
+"""The CustomResourceDefinition of FineTuneJob, generated from the models."""
 
-python -m thaw_api.crd --write crds     writes crds/thaw.dev_finetunejobs.yaml
-python -m thaw_api.crd --check crds     exits 1, with a diff, if that file is not what the models say
-"""
-
-import argparse
-import difflib
 import json
-import sys
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
@@ -100,29 +92,11 @@ def object_schema() -> Schema:
 
 def crd_text() -> str:
     """The file's content: the same bytes from the same models."""
+    return yaml_text([crd()])
+
+
+def yaml_text(documents: list[Document]) -> str:
+    """Documents as a generated file holds them."""
     # Through JSON, which has no shared objects: YAML would write each as an anchor.
-    document = json.loads(json.dumps(crd()))
-    return _HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=_LINE_WIDTH)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the file, or say how it differs; the exit status is 1 if it does."""
-    parser = argparse.ArgumentParser(description="Generate the FineTuneJob CRD from the models.")
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", type=Path, metavar="DIR", help=f"write DIR/{FILE_NAME}")
-    action.add_argument("--check", type=Path, metavar="DIR", help=f"exit 1 with a diff if DIR/{FILE_NAME} differs")
-    chosen = parser.parse_args(arguments)
-    if chosen.write:
-        (chosen.write / FILE_NAME).write_text(crd_text(), encoding="utf-8")
-        return 0
-    file = chosen.check / FILE_NAME
-    found = file.read_text(encoding="utf-8") if file.exists() else ""
-    wanted = crd_text()
-    sys.stdout.writelines(
-        difflib.unified_diff(found.splitlines(keepends=True), wanted.splitlines(keepends=True), str(file), "the models")
-    )
-    return int(found != wanted)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    plain = json.loads(json.dumps(documents))
+    return _HEADER + yaml.safe_dump_all(plain, sort_keys=False, allow_unicode=True, width=_LINE_WIDTH)

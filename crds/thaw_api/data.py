@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from thaw_api.schema_model import FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
+from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
 
 DataUri = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^(hf|pkg|file|pvc|s3|gs|job):[^#\s]+$")
+    str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^(hf|pkg|file|s3|gs|job):[^#\s]+$|{CLAIM_URI}")
 ]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$")]
 

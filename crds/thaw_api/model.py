@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from thaw_api.schema_model import FILE_IS_LOCAL, SchemaModel, ShortText
+from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, SchemaModel, ShortText
 
 ModelUri = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=1024, pattern=r"^(hf|pkg|file|torchvision|timm|pvc|s3|gs|job):[^#\s]+$"),
+    StringConstraints(
+        min_length=1, max_length=1024, pattern=rf"^(hf|pkg|file|torchvision|timm|s3|gs|job):[^#\s]+$|{CLAIM_URI}"
+    ),
 ]
 
 

@@ -1,17 +1,9 @@
-"""docs/reference.md: every field of the resource, generated from the models.
+"""docs/reference.md: every field of the resource, generated from the models."""
 
-python -m thaw_api.reference --write docs/reference.md
-python -m thaw_api.reference --check docs/reference.md     exits 1, with a diff, if that file is not what they say
-"""
-
-import argparse
-import difflib
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from thaw_api.availability import unavailable_fields
 from thaw_api.job import API_VERSION, KIND, FineTuneJobSpec
 from thaw_api.paths import parse_path, set_at
+from thaw_api.schema_model import CLAIM_URI
 from thaw_api.status import FineTuneJobStatus
 
 Schema: TypeAlias = dict[str, Any]
@@ -86,7 +79,8 @@ def _walk(schema: Schema, definitions: Schema, prefix: str, blocks: set[str]) ->
         path, node = f"{prefix}{name}", _resolved(written, definitions)
         schemes = _SCHEMES.match(node.get("pattern", ""))
         choices = [f"{scheme}:" for scheme in schemes[1].split("|")] if schemes else node.get("enum", [])
-        late = [choice for choice in choices if blocks and _is_refused(path, f"{choice}a/b" if schemes else choice)]
+        choices += ["pvc:"] if CLAIM_URI in node.get("pattern", "") else []
+        late = [choice for choice in choices if blocks and _is_refused(path, f"{choice}//a/b" if schemes else choice)]
         late = late if len(late) < len(choices) else []
         default = "required" if name in schema.get("required", ()) else _default(written)
         taken, refused = (", ".join(f"`{c}`" for c in choices if (c in late) is side) for side in (False, True))
@@ -174,25 +168,3 @@ def _row(field: Field) -> str:
 
 def _cells(*cells: str) -> str:
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |\n"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the file, or say how it differs; the exit status is 1 if it does."""
-    parser = argparse.ArgumentParser(description="Generate the reference of all fields from the models.")
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", type=Path, metavar="FILE", help="write FILE")
-    action.add_argument("--check", type=Path, metavar="FILE", help="exit 1 with a diff if FILE differs")
-    chosen = parser.parse_args(arguments)
-    wanted = reference_text()
-    if chosen.write:
-        chosen.write.write_text(wanted, encoding="utf-8")
-        return 0
-    found = chosen.check.read_text(encoding="utf-8").splitlines(keepends=True) if chosen.check.exists() else []
-    sys.stdout.writelines(
-        difflib.unified_diff(found, wanted.splitlines(keepends=True), str(chosen.check), "the models")
-    )
-    return int("".join(found) != wanted)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,6 +12,9 @@ Scalar: TypeAlias = Annotated[str, StringConstraints(max_length=1024)] | int | f
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 LongText = Annotated[str, StringConstraints(max_length=4096)]
 
+CLAIM_URI = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/[^#\s]*)?$"
+"""Pattern of a path on a PersistentVolumeClaim, whose name the operator and an admission policy read from it."""
+
 
 @dataclass(frozen=True)
 class CelRule:

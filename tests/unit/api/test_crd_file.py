@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import yaml
 
-from thaw_api.crd import FILE_NAME, crd, crd_text, main
+from thaw_api.crd import FILE_NAME, crd, crd_text
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 APPLY_BYTES = 256 * 1024
@@ -28,26 +27,6 @@ def test_the_crd_is_small_enough_for_a_plain_apply() -> None:
 
 def test_the_file_has_no_anchors() -> None:
     assert not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(crd_text()))
-
-
-def test_it_is_written_and_then_does_not_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--write", str(tmp_path)]) == 0
-    assert main(["--check", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
-
-
-def test_a_file_that_differs_is_shown_as_a_diff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--write", str(tmp_path)])
-    file = tmp_path / FILE_NAME
-    file.write_text(file.read_text(encoding="utf-8").replace("shortNames", "longNames"), encoding="utf-8")
-    assert main(["--check", str(tmp_path)]) == 1
-    shown = capsys.readouterr().out.splitlines()
-    assert "-    longNames:" in shown
-    assert "+    shortNames:" in shown
-
-
-def test_a_file_that_is_not_there_differs(tmp_path: Path) -> None:
-    assert main(["--check", str(tmp_path)]) == 1
 
 
 def test_the_columns_show_fields_of_the_schema() -> None:
