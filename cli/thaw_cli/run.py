@@ -35,15 +35,16 @@ def run_manifest(file: Path, output: Path | None, overrides: list[str], fmt: For
         print_errors(str(file), error.errors)
         return INVALID
     from thaw_cli.console import open_console
-    from thaw_trainer.driver import InputError, run_job
+    from thaw_trainer.driver import InputError, Site, run_job
     from thaw_trainer.errors import TrainerError
+    from thaw_trainer.uris import UriRoots
 
     for field in cluster_only_fields(job.spec):
         print(f"{file}: {field}: read on a cluster only", file=sys.stderr)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         with open_console(sys.stderr if fmt in ("json", "yaml", "name") else sys.stdout) as observer:
-            result = run_job(job, file.absolute().parent, root, observer)
+            result = run_job(job, Site(UriRoots(file.absolute().parent)), root, observer)
     except InputError as error:
         print_errors(str(file), [FieldError(error.error.field, error.error.message)])
         return INVALID
@@ -67,13 +68,13 @@ def one_job(file: Path, overrides: list[str]) -> FineTuneJob:
 
 def output_of(job: FineTuneJob, base: Path) -> Path:
     """The folder that output.uri names here; raises InvalidManifest for a URI of a cluster."""
-    from thaw_trainer.uris import output_folder
+    from thaw_trainer.uris import UriRoots, output_folder
 
     uri = job.spec.output.uri
     if not uri.startswith("file:"):
         message = f"{uri} is not on this machine; give a folder: --output DIR"
         raise InvalidManifest([FieldError("spec.output.uri", message)])
-    return output_folder(uri, base)
+    return output_folder(uri, UriRoots(base))
 
 
 def _print_result(result: dict[str, Any], root: Path, fmt: Format) -> None:
@@ -85,7 +86,7 @@ def _print_result(result: dict[str, Any], root: Path, fmt: Format) -> None:
         print(f"failed: {result['failure']['reason']}: {result['failure']['message']}", file=sys.stderr)
         print(f"{'report':<11} {root / 'report.html'}")
     else:
-        from thaw_cli.console import result_lines
+        from thaw_trainer.reporting.lines import result_lines
 
         print("\n".join(result_lines(result, root)))
 

@@ -6,8 +6,8 @@ from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS
 
-_MODEL_SCHEMES = ("hf", "pkg", "file")
-_DATA_SCHEMES = ("pkg", "file")
+_MODEL_SCHEMES = ("hf", "pkg", "file", "pvc")
+_DATA_SCHEMES = ("pkg", "file", "pvc")
 _TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
 

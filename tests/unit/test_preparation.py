@@ -13,6 +13,7 @@ from thaw_trainer.errors import SCHEDULE_INVALID, SELECTOR_MATCHES_NOTHING, TRIA
 from thaw_trainer.preparation import Prepared, prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
+from thaw_trainer.uris import UriRoots
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyJob:
 
 
 def prepared(tiny: TinyJob, changes: dict[str, Any] | None = None) -> Prepared:
-    files = JobFiles(tiny.root, tiny.root / "stores")
+    files = JobFiles(UriRoots(tiny.root), tiny.root / "stores")
     return prepare_job(tiny.spec(changes), find_task("text-classification"), files)
 
 

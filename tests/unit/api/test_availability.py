@@ -102,19 +102,19 @@ def refused_at(path: str) -> str:
     return next((block for block in ("spec.model.adapter", "spec.freezing.cache") if path.startswith(block)), path)
 
 
-@pytest.mark.parametrize("scheme", ["hf", "pkg", "file"])
-def test_a_model_comes_from_the_hub_a_package_or_a_file(scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["hf", "pkg", "file", "pvc"])
+def test_a_model_comes_from_the_hub_a_package_a_file_or_a_claim(scheme: str) -> None:
     assert errors_of({"model.uri": f"{scheme}:a/b"}) == []
 
 
-@pytest.mark.parametrize("scheme", ["torchvision", "timm", "pvc", "s3", "gs", "job"])
+@pytest.mark.parametrize("scheme", ["torchvision", "timm", "s3", "gs", "job"])
 def test_a_model_from_elsewhere_is_not_available_yet(scheme: str) -> None:
     (error,) = errors_of({"model.uri": f"{scheme}://a/b"})
     assert error == FieldError("spec.model.uri", f"not available yet: model.uri={scheme}:")
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
-@pytest.mark.parametrize("scheme", ["hf", "pvc", "s3", "gs", "job"])
+@pytest.mark.parametrize("scheme", ["hf", "s3", "gs", "job"])
 def test_data_from_elsewhere_is_not_available_yet(name: str, scheme: str) -> None:
     (error,) = errors_of({f"data.{name}": {"uri": f"{scheme}://a/b"}})
     assert error == FieldError(f"spec.data.{name}.uri", f"not available yet: data.{name}.uri={scheme}:")

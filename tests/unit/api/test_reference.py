@@ -80,8 +80,8 @@ def test_a_choice_lists_what_is_taken_and_marks_the_rest(path: str) -> None:
 
 
 def test_a_uri_lists_the_schemes_that_are_taken() -> None:
-    assert field("model.uri").range == "1 to 1024 characters; `hf:`, `pkg:`, `file:`"
-    assert field("model.uri").unavailable == "`torchvision:`, `timm:`, `s3:`, `gs:`, `job:`, `pvc:`"
+    assert field("model.uri").range == "1 to 1024 characters; `hf:`, `pkg:`, `file:`, `pvc:`"
+    assert field("model.uri").unavailable == "`torchvision:`, `timm:`, `s3:`, `gs:`, `job:`"
 
 
 def test_nothing_else_is_marked() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.reporting.runs import record, search_started
-from thaw_cli.console import clock_text, event_line, open_console, result_lines
+from thaw_cli.console import open_console
 from thaw_trainer.reporting.board import Board
 from thaw_trainer.reporting.events import BestTested, DataPrepared, EpochEnded, Event, TrialEnded, TrialStarted
+from thaw_trainer.reporting.lines import clock_text, event_line, result_lines
 
 FAILURE = {"reason": "LossNotFinite", "message": "the loss became nan", "cause": "user"}
 

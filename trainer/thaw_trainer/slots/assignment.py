@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-HEAD = "thaw_head"
-"""A custom resource of the node that the driver runs on: what must never wait for a gang's CPUs asks for it."""
 FINAL = -1
 """The ordinal of the assignment that tests and exports the best trial."""
 

@@ -14,9 +14,9 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from thaw_api.contract import HEAD_RESOURCE
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.search.parallelism import SlotPlan
-from thaw_trainer.slots.assignment import HEAD
 from thaw_trainer.slots.exchange import Exchange
 
 _log = logging.getLogger("thaw.slots")
@@ -24,7 +24,7 @@ _log = logging.getLogger("thaw.slots")
 
 def start_exchange(retries: int) -> Any:
     """The exchange as an actor on the driver's node."""
-    actor = ray.remote(Exchange).options(num_cpus=0, resources={HEAD: 0.001}, max_concurrency=1000)
+    actor = ray.remote(Exchange).options(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_concurrency=1000)
     return actor.remote(retries)
 
 

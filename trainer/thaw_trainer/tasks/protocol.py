@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.uris import UriRoots
 
 Batch: TypeAlias = Any
 """What a task's `batches` yields; only the task looks inside."""
@@ -31,8 +32,7 @@ class Share:
 class JobFiles:
     """Where a job's inputs are and where its stores go."""
 
-    base: Path
-    """Folder that relative file: URIs start from."""
+    roots: UriRoots
     stores: Path
     """Folder of the prepared stores."""
 

@@ -150,7 +150,7 @@ class TextClassificationKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        return prepare_store(spec, files.base, files.stores).folder
+        return prepare_store(spec, files.roots, files.stores).folder
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> TextClassification:
         """See TaskKind."""
