@@ -8,6 +8,7 @@ from thaw_api.tasks import TASKS
 
 _MODEL_SCHEMES = ("hf", "pkg", "file", "pvc")
 _DATA_SCHEMES = ("pkg", "file", "pvc")
+_OUTPUT_SCHEMES = ("file", "pvc")
 _TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
 
@@ -27,6 +28,7 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         (bool(spec.evaluation.slices), "evaluation.slices"),
         (bool(spec.evaluation.require), "evaluation.require"),
         (spec.cluster.workers is not None and spec.cluster.workers.min is not None, "cluster.workers.min"),
+        (_scheme(spec.output.uri) not in _OUTPUT_SCHEMES, f"output.uri={_scheme(spec.output.uri)}:"),
     ]
     for name in ("train", "validation", "test"):
         source = getattr(spec.data, name)

@@ -35,7 +35,7 @@ Written by the operator and, below `training`, by the trainer. `thaw run` writes
 _HEADER = "| field | type | default | range | meaning |\n|---|---|---|---|---|\n"
 _SCHEMES = re.compile(r"\^\(([a-z0-9|]+)\):")
 _ROWS = {split: {"uri": "file:a"} for split in ("train", "validation", "test")}
-_PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "data": _ROWS, "output": {"uri": "s3:a"}}
+_PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "data": _ROWS, "output": {"uri": "file:a"}}
 """A spec that uses nothing but what there is; single choices are tried on it."""
 _BLOCKS = {
     "model.adapter": {"method": "lora"},

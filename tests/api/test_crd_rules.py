@@ -53,10 +53,10 @@ CASES = [
         {"training": {"batchSize": 28, "gradientAccumulation": 2}, "cluster.workersPerTrial": 2},
     ),
     Case("spec.model", LOCAL, {"model.uri": "file:m"}, {"model.uri": "pkg:m"}),
-    Case("spec.data.train", LOCAL, {"data.train": {"uri": "file:t"}}, {"data.train": {"uri": "pvc:t"}}),
+    Case("spec.data.train", LOCAL, {"data.train": {"uri": "file:t"}}, {"data.train": {"uri": "pvc://t"}}),
     Case("spec.data.validation", LOCAL, {"data.validation": {"uri": "file:t"}}, {"data.validation": {"uri": "s3:t"}}),
     Case("spec.data.test", LOCAL, {"data.test": {"uri": "file:t"}}, {"data.test": {"uri": "gs:t"}}),
-    Case("spec.output", LOCAL, {"output.uri": "file:o"}, {"output.uri": "pvc:o"}),
+    Case("spec.output", LOCAL, {"output.uri": "file:o"}, {"output.uri": "pvc://o"}),
     Case(
         "spec.data.columns",
         "keys must match ^[a-z][A-Za-z0-9]*$",

@@ -93,11 +93,6 @@ def _environment(job: Job) -> list[dict[str, Any]]:
     """Ours first, so that the job's own may replace it."""
     assert job.spec is not None
     ours = {"RAY_USAGE_STATS_ENABLED": "0"}
-    output = contract.split_claim(job.spec.output.uri)
-    if output is not None:
-        # What the head downloads, workers read: the hub's cache lies where all of them can see it.
-        claim, path = output
-        ours["HF_HOME"] = "/".join(filter(None, (contract.CLAIMS_FOLDER, claim, path.strip("/"), "huggingface")))
     workers = job.spec.cluster.workers
     theirs = {variable.name: _variable(variable) for variable in (workers.env if workers and workers.env else ())}
     return [*({"name": name, "value": value} for name, value in ours.items() if name not in theirs), *theirs.values()]

@@ -104,7 +104,19 @@ def refused_at(path: str) -> str:
 
 @pytest.mark.parametrize("scheme", ["hf", "pkg", "file", "pvc"])
 def test_a_model_comes_from_the_hub_a_package_a_file_or_a_claim(scheme: str) -> None:
-    assert errors_of({"model.uri": f"{scheme}:a/b"}) == []
+    assert errors_of({"model.uri": f"{scheme}://a/b"}) == []
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_an_output_elsewhere_is_not_available_yet(scheme: str) -> None:
+    (error,) = errors_of({"output.uri": f"{scheme}://a/b"})
+    assert error == FieldError("spec.output.uri", f"not available yet: output.uri={scheme}:")
+
+
+@pytest.mark.parametrize("uri", ["pvc:models/out", "pvc://", "pvc:///out", "pvc://Models/out", "pvc://models/a b"])
+def test_a_claims_uri_names_the_claim(uri: str) -> None:
+    (error,) = errors_of({"output.uri": uri})
+    assert error.path == "spec.output.uri"
 
 
 @pytest.mark.parametrize("scheme", ["torchvision", "timm", "s3", "gs", "job"])
