@@ -1,4 +1,4 @@
-"""Find the programs of a Kubernetes control plane, or build them from pinned Go modules.
+"""Find the programs of a Kubernetes cluster, or build them from pinned Go modules.
 
     python tests/cluster/binaries.py etcd kube-apiserver kubectl
 
@@ -26,6 +26,8 @@ from pathlib import Path
 
 MODULES = Path(__file__).resolve().parent / "go"
 ERROR_LINES = 20
+KUBERAY = "github.com/ray-project/kuberay/ray-operator"
+OWN = "thaw.dev/tests/cluster"
 
 
 class BinaryError(Exception):
@@ -69,7 +71,15 @@ PROGRAMS: Mapping[str, Program] = {
     for program in (
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
         _kubernetes("kube-apiserver"),
+        _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-proxy"),
+        _kubernetes("kube-scheduler"),
         _kubernetes("kubectl"),
+        _kubernetes("kubelet"),
+        Program("coredns", "coredns", "github.com/coredns/coredns", "github.com/coredns/coredns"),
+        Program("kuberay-operator", "kuberay", KUBERAY, KUBERAY),
+        Program("helm", "helm", "helm.sh/helm/v3", "helm.sh/helm/v3/cmd/helm"),
+        Program("pause", "pause", f"{OWN}/pause", f"{OWN}/pause"),
     )
 }
 
@@ -170,7 +180,7 @@ def build_flags(program: Program, pins: str) -> list[str]:
 def cache_key(folder: Path, arguments: list[str], go_version: str) -> str:
     """Changes whenever anything that goes into the build does."""
     digest = hashlib.sha256()
-    files = [(folder / name).read_bytes() for name in ("go.mod", "go.sum", "tools.go")]
+    files = [path.read_bytes() for path in sorted(folder.glob("go.*")) + sorted(folder.glob("*.go"))]
     for part in (*files, "\0".join(arguments).encode(), go_version.encode()):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:16]
