@@ -101,6 +101,14 @@ class Finder:
             raise UnknownProgram(f"{name}: no module is pinned for it; known are {known}") from None
         return self._given(name) or self._built(program)
 
+    def module(self, name: str) -> Path:
+        """The folder of the pinned module that a program comes from, with its other files."""
+        program = PROGRAMS[name]
+        folder = self.modules / program.folder
+        go = self._go(program, (folder / "go.mod").read_text())
+        self._run(folder, go, "mod", "download", program.module)
+        return Path(self._run(folder, go, "list", "-m", "-f", "{{.Dir}}", program.module).strip())
+
     def _given(self, name: str) -> Path | None:
         places = (self.environ.get("KUBEBUILDER_ASSETS"), self.environ.get("PATH"))
         for place in filter(None, places):
@@ -111,13 +119,7 @@ class Finder:
     def _built(self, program: Program) -> Path:
         folder = self.modules / program.folder
         pins = (folder / "go.mod").read_text()
-        go = shutil.which("go", path=self.environ.get("PATH", ""))
-        if go is None:
-            raise GoMissing(
-                f"{program.name} is neither in $KUBEBUILDER_ASSETS nor on PATH, and go is not on "
-                f"PATH to build it: install Go {_go_line(pins)}+ or set KUBEBUILDER_ASSETS to a "
-                f"folder that holds {program.name}"
-            )
+        go = self._go(program, pins)
         flags = build_flags(program, pins)
         version = self._run(folder, go, "version")
         key = cache_key(folder, [*flags, program.package], version)
@@ -130,6 +132,16 @@ class Finder:
             if not target.exists():
                 self._build(program, folder, [go, "build", *flags], target)
         return target
+
+    def _go(self, program: Program, pins: str) -> str:
+        go = shutil.which("go", path=self.environ.get("PATH", ""))
+        if go is None:
+            raise GoMissing(
+                f"{program.name} is neither in $KUBEBUILDER_ASSETS nor on PATH, and go is not on "
+                f"PATH to build it: install Go {_go_line(pins)}+ or set KUBEBUILDER_ASSETS to a "
+                f"folder that holds {program.name}"
+            )
+        return go
 
     @property
     def cache(self) -> Path:
