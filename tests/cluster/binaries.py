@@ -1,4 +1,4 @@
-"""Find the programs of a Kubernetes control plane, or build them from pinned Go modules.
+"""Find the programs of a Kubernetes cluster, or build them from pinned Go modules.
 
     python tests/cluster/binaries.py etcd kube-apiserver kubectl
 
@@ -26,6 +26,8 @@ from pathlib import Path
 
 MODULES = Path(__file__).resolve().parent / "go"
 ERROR_LINES = 20
+KUBERAY = "github.com/ray-project/kuberay/ray-operator"
+OWN = "thaw.dev/tests/cluster"
 
 
 class BinaryError(Exception):
@@ -69,7 +71,15 @@ PROGRAMS: Mapping[str, Program] = {
     for program in (
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
         _kubernetes("kube-apiserver"),
+        _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-proxy"),
+        _kubernetes("kube-scheduler"),
         _kubernetes("kubectl"),
+        _kubernetes("kubelet"),
+        Program("coredns", "coredns", "github.com/coredns/coredns", "github.com/coredns/coredns"),
+        Program("kuberay-operator", "kuberay", KUBERAY, KUBERAY),
+        Program("helm", "helm", "helm.sh/helm/v3", "helm.sh/helm/v3/cmd/helm"),
+        Program("pause", "pause", f"{OWN}/pause", f"{OWN}/pause"),
     )
 }
 
@@ -91,6 +101,14 @@ class Finder:
             raise UnknownProgram(f"{name}: no module is pinned for it; known are {known}") from None
         return self._given(name) or self._built(program)
 
+    def module(self, name: str) -> Path:
+        """The folder of the pinned module that a program comes from, with its other files."""
+        program = PROGRAMS[name]
+        folder = self.modules / program.folder
+        go = self._go(program, (folder / "go.mod").read_text())
+        self._run(folder, go, "mod", "download", program.module)
+        return Path(self._run(folder, go, "list", "-m", "-f", "{{.Dir}}", program.module).strip())
+
     def _given(self, name: str) -> Path | None:
         places = (self.environ.get("KUBEBUILDER_ASSETS"), self.environ.get("PATH"))
         for place in filter(None, places):
@@ -101,13 +119,7 @@ class Finder:
     def _built(self, program: Program) -> Path:
         folder = self.modules / program.folder
         pins = (folder / "go.mod").read_text()
-        go = shutil.which("go", path=self.environ.get("PATH", ""))
-        if go is None:
-            raise GoMissing(
-                f"{program.name} is neither in $KUBEBUILDER_ASSETS nor on PATH, and go is not on "
-                f"PATH to build it: install Go {_go_line(pins)}+ or set KUBEBUILDER_ASSETS to a "
-                f"folder that holds {program.name}"
-            )
+        go = self._go(program, pins)
         flags = build_flags(program, pins)
         version = self._run(folder, go, "version")
         key = cache_key(folder, [*flags, program.package], version)
@@ -120,6 +132,16 @@ class Finder:
             if not target.exists():
                 self._build(program, folder, [go, "build", *flags], target)
         return target
+
+    def _go(self, program: Program, pins: str) -> str:
+        go = shutil.which("go", path=self.environ.get("PATH", ""))
+        if go is None:
+            raise GoMissing(
+                f"{program.name} is neither in $KUBEBUILDER_ASSETS nor on PATH, and go is not on "
+                f"PATH to build it: install Go {_go_line(pins)}+ or set KUBEBUILDER_ASSETS to a "
+                f"folder that holds {program.name}"
+            )
+        return go
 
     @property
     def cache(self) -> Path:
@@ -170,7 +192,7 @@ def build_flags(program: Program, pins: str) -> list[str]:
 def cache_key(folder: Path, arguments: list[str], go_version: str) -> str:
     """Changes whenever anything that goes into the build does."""
     digest = hashlib.sha256()
-    files = [(folder / name).read_bytes() for name in ("go.mod", "go.sum", "tools.go")]
+    files = [path.read_bytes() for path in sorted(folder.glob("go.*")) + sorted(folder.glob("*.go"))]
     for part in (*files, "\0".join(arguments).encode(), go_version.encode()):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:16]

@@ -32,18 +32,20 @@ class Authority:
     folder: Path
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    valid: datetime.timedelta = VALID
 
     @classmethod
-    def new(cls, folder: Path, now: datetime.datetime) -> Authority:
+    def new(cls, folder: Path, now: datetime.datetime, valid: datetime.timedelta = VALID) -> Authority:
+        """An authority that signs for `valid`, from `now` on, as its own certificate is valid."""
         key = _key()
         name = _name("thaw-test-ca")
         certificate = (
-            _builder(name, name, key.public_key(), now)
+            _builder(name, name, key.public_key(), now, valid)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(key, hashes.SHA256())
         )
         _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
-        return cls(folder, key, certificate)
+        return cls(folder, key, certificate, valid)
 
     @property
     def path(self) -> Path:
@@ -72,7 +74,7 @@ class Authority:
     ) -> KeyPair:
         key = _key()
         start = self.certificate.not_valid_before_utc + BACKDATED
-        builder = _builder(subject, self.certificate.subject, key.public_key(), start).add_extension(
+        builder = _builder(subject, self.certificate.subject, key.public_key(), start, self.valid).add_extension(
             x509.ExtendedKeyUsage([usage]), critical=False
         )
         if alternatives is not None:
@@ -112,6 +114,7 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     now: datetime.datetime,
+    valid: datetime.timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -120,7 +123,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + VALID)
+        .not_valid_after(now + valid)
     )
 
 

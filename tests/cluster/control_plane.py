@@ -6,28 +6,21 @@ validated, admitted, stored and watched, but a Job makes no pod and a Namespace 
 
 from __future__ import annotations
 
-import base64
 import datetime
-import json
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.certificates import Authority, KeyPair, signing_keys
+from tests.cluster.certificates import Authority, signing_keys
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.cluster.polling import NeverHappened, wait_until
+from tests.cluster.probes import Getter, client_tls, getter
 from tests.cluster.processes import Running, reserved_ports, running
 
 HOST = "127.0.0.1"
 ISSUER = "https://kubernetes.default.svc"
 START_SECONDS = 90.0
-REQUEST_SECONDS = 5.0
-
-# Asks for a path; None when the server serves it, else what it said instead.
-Getter = Callable[[str], str | None]
 
 
 class StartFailed(Exception):
@@ -55,16 +48,15 @@ def control_plane(etcd: Path, apiserver: Path, folder: Path, seconds: float = ST
         etcd_url, url = f"http://{HOST}:{client_port}", f"https://{HOST}:{secure_port}"
         etcd_flags = _etcd_flags(folder / "etcd", etcd_url, f"http://{HOST}:{peer_port}")
         with running(etcd, etcd_flags, folder / "etcd.log") as store:
-            _wait([store], _getter(etcd_url, None), "/health", seconds)
+            _wait([store], getter(etcd_url, None), "/health", seconds)
             flags = _apiserver_flags(folder, authority, etcd_url, secure_port)
             with running(apiserver, flags, folder / "kube-apiserver.log") as server:
-                get = _getter(url, _tls(authority, admin))
+                get = getter(url, client_tls(authority, admin))
                 # The server turns ready before it has made the namespaces that it starts with.
                 for path in ("/readyz", "/api/v1/namespaces/default"):
                     _wait([store, server], get, path, seconds)
                 kubeconfig = folder / "admin.kubeconfig"
-                kubeconfig.touch(mode=0o600)
-                kubeconfig.write_text(_kubeconfig(url, authority, admin))
+                write_kubeconfig(kubeconfig, url, authority, admin)
                 yield ControlPlane(url, kubeconfig, folder)
 
 
@@ -126,48 +118,3 @@ def _wait(programs: list[Running], get: Getter, path: str, seconds: float) -> No
     except NeverHappened as error:
         tails = "\n".join(program.tail() for program in programs)
         raise StartFailed(f"{error}\n{tails}") from None
-
-
-def _getter(url: str, tls: ssl.SSLContext | None) -> Getter:
-    # No proxy that the environment names has anything to do with the loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))
-
-    def get(path: str) -> str | None:
-        try:
-            with opener.open(url + path, timeout=REQUEST_SECONDS):
-                return None
-        except urllib.error.HTTPError as error:
-            return f"{error}: {error.read().decode(errors='replace').strip()}"
-        except OSError as error:
-            return str(error)
-
-    return get
-
-
-def _tls(authority: Authority, client: KeyPair) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(authority.path))
-    context.load_cert_chain(client.public, client.private)
-    return context
-
-
-def _kubeconfig(url: str, authority: Authority, admin: KeyPair) -> str:
-    """JSON, which is YAML; the certificates are inside, so that the file can be moved alone."""
-
-    def data(path: Path) -> str:
-        return base64.b64encode(path.read_bytes()).decode()
-
-    user = {
-        "client-certificate-data": data(admin.public),
-        "client-key-data": data(admin.private),
-    }
-    cluster = {"server": url, "certificate-authority-data": data(authority.path)}
-    context = {"cluster": "thaw-test", "user": "admin", "namespace": "default"}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "thaw-test", "cluster": cluster}],
-        "users": [{"name": "admin", "user": user}],
-        "contexts": [{"name": "thaw-test", "context": context}],
-        "current-context": "thaw-test",
-    }
-    return json.dumps(document, indent=2)

@@ -1,0 +1,3 @@
+module thaw.dev/tests/cluster/pause
+
+go 1.24.0
