@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Output = Annotated[Literal["text", "json", "yaml", "name"], typer.Option("-o", help="How to print the outcome.")]
-Manifest = Annotated[Path, typer.Argument(help="The FineTuneJob's manifest.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Replace a field of the spec; may be repeated.")
-]
+from thaw_cli import cluster
+from thaw_cli.arguments import Manifest, Output, Overrides
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +54,9 @@ def plan(file: Manifest, overrides: Overrides = None, fmt: Output = "text") -> N
     from thaw_cli.plan import plan_manifest
 
     raise typer.Exit(plan_manifest(file, overrides or [], fmt))
+
+
+cluster.register(app)
 
 
 @app.callback(invoke_without_command=True)

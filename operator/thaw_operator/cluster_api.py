@@ -115,7 +115,7 @@ class ClusterApi:
         self, verb: str, kind: str, path: str, body: dict[str, Any] | None = None, **query: Any
     ) -> dict[str, Any]:
         try:
-            response = await DynamicClient(self.client).request(  # type: ignore[no-untyped-call]
+            response = await DynamicClient(self.client).request(
                 verb, path, body=body, serialize=False, _request_timeout=REQUEST_SECONDS, **query
             )
         except DynamicApiError as error:

@@ -45,7 +45,7 @@ async def run(settings: Settings) -> None:
     metrics = Metrics(registry)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
-    await config.load_config()  # type: ignore[no-untyped-call]
+    await config.load_config()
     queue = WorkQueue(asyncio.get_running_loop().time)
     handlers = Handlers(queue, settings.reconcile_seconds)
     async with ApiClient() as client:

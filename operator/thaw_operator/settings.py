@@ -10,7 +10,9 @@ RAY_VERSION = "2.60.0"
 class Settings(BaseSettings):
     """What a platform team decides for all jobs."""
 
-    model_config = SettingsConfigDict(env_prefix="THAW_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="THAW_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
 
     trainer_image: str
     """Image of head and workers for jobs that name none."""

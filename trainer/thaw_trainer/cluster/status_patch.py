@@ -20,7 +20,7 @@ def open_sender(attempt: Attempt) -> Callable[[Report], Outcome]:
     """What writes the status as the pod's ServiceAccount; outside of a pod, what says that nobody reads it."""
     settings = client.Configuration()
     try:
-        config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(client_configuration=settings)
     except config.ConfigException as error:
         nobody = Outcome(Answer.GONE, f"this is no pod of a cluster: {error}")
         return lambda report: nobody

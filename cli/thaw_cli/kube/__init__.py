@@ -1,0 +1,1 @@
+"""The commands that speak to a cluster: connection, requests, and what they print."""
