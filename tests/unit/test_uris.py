@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thaw_trainer.errors import DATA_NOT_FOUND, MODEL_NOT_FOUND, WORKER_LOST, TrainerError, error_of
+from thaw_trainer.errors import (
+    DATA_NOT_FOUND,
+    MODEL_NOT_FOUND,
+    OUTPUT_NOT_WRITABLE,
+    WORKER_LOST,
+    TrainerError,
+    error_of,
+)
 from thaw_trainer.uris import UriRoots, output_folder, resolve_data, resolve_model
 
 DATA, MODEL = "spec.data.train.uri", "spec.model.uri"
@@ -100,3 +107,71 @@ def test_an_error_survives_the_way_between_processes() -> None:
     )
     assert str(error_of(error.as_dict())) == "spec.cluster: it died"
     assert error_of(error.as_dict()).as_dict() == error.as_dict()
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Path:
+    """The folder of mounted claims, with one claim in it."""
+    folder = tmp_path / "claims"
+    (folder / "data-1" / "tables").mkdir(parents=True)
+    (folder / "data-1" / "tables" / "rows.csv").write_text("text,label\n")
+    (tmp_path / "outside.csv").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["pvc://data-1/tables/rows.csv", "pvc://data-1//tables//rows.csv", "pvc://data-1/./tables/rows.csv"],
+)
+def test_a_claims_path_lies_below_its_mount(claims: Path, uri: str) -> None:
+    assert resolve_data(uri, DATA, UriRoots(Path(), claims)) == claims / "data-1" / "tables" / "rows.csv"
+
+
+@pytest.mark.parametrize("uri", ["pvc://data-1", "pvc://data-1/"])
+def test_a_claim_itself_is_a_folder(claims: Path, uri: str) -> None:
+    assert output_folder(uri, UriRoots(Path(), claims)) == claims / "data-1"
+
+
+def test_an_output_in_a_claim_need_not_be_there(claims: Path) -> None:
+    assert output_folder("pvc://data-1/runs/a", UriRoots(Path(), claims)) == claims / "data-1" / "runs" / "a"
+
+
+@pytest.mark.parametrize(
+    ("uri", "hint"),
+    [
+        ("pvc://data-1/../../outside.csv", "`..`"),
+        ("pvc://data-1/tables/../..", "`..`"),
+        ("pvc://../outside.csv", "pvc://claim/path"),
+        ("pvc:///outside.csv", "pvc://claim/path"),
+        ("pvc:data-1/tables", "pvc://claim/path"),
+        ("pvc://Data_1/tables", "pvc://claim/path"),
+        ("pvc://data-2/rows.csv", "not mounted"),
+        ("pvc://data-1/none.csv", "nothing is there"),
+        ("s3://bucket/rows.csv", "not available yet"),
+    ],
+)
+def test_what_is_in_no_claim_is_refused_with_its_field(claims: Path, uri: str, hint: str) -> None:
+    error = refusal(lambda: resolve_data(uri, DATA, UriRoots(Path(), claims)))
+    assert (error.reason, error.field) == (DATA_NOT_FOUND, DATA)
+    assert hint in error.message
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="#", exclude_categories=["Cs"]), max_size=6), max_size=5))
+def test_no_path_leads_out_of_its_claim(parts: list[str]) -> None:
+    claims = Path("/")
+    try:
+        found = output_folder("pvc://tmp/" + "/".join(parts), UriRoots(Path(), claims))
+    except TrainerError:
+        return
+    assert os.path.normpath(found) == str(found)
+    assert found.is_relative_to("/tmp")  # noqa: S108
+
+
+def test_a_model_in_a_claim_without_a_configuration_is_not_found(claims: Path) -> None:
+    error = refusal(lambda: resolve_model("pvc://data-1/tables", MODEL, UriRoots(Path(), claims)))
+    assert (error.reason, error.field) == (MODEL_NOT_FOUND, MODEL)
+
+
+def test_an_output_that_cannot_be_written_to_is_the_outputs_error() -> None:
+    error = refusal(lambda: output_folder("s3://bucket/out", UriRoots(Path(), Path("/"))))
+    assert (error.reason, error.field) == (OUTPUT_NOT_WRITABLE, "spec.output.uri")

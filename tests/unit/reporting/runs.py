@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thaw_trainer.reporting.events import SearchStarted
+from thaw_trainer.reporting.events import RunStarted, SearchStarted
 from thaw_trainer.search.journal import TrialRecord
 
 
@@ -24,6 +24,12 @@ def search_started(**changes: Any) -> SearchStarted:
     return SearchStarted(**(plain | changes))
 
 
+def run_started(*records: TrialRecord, **changes: Any) -> RunStarted:
+    """A run of four trials of three epochs, after earlier ones."""
+    plain: dict[str, Any] = {"trials": 4, "epochs": 3, "metric": "accuracy", "mode": "max", "records": records}
+    return RunStarted(**(plain | changes))
+
+
 def record(ordinal: int, *accuracies: float, **changes: Any) -> TrialRecord:
     """A trial that has reported these accuracies."""
     trial = TrialRecord(ordinal, {"training.optimizer.lr": 0.001})
@@ -35,6 +41,8 @@ def record(ordinal: int, *accuracies: float, **changes: Any) -> TrialRecord:
                 "phase": "head",
                 "metrics": {"accuracy": accuracy, "loss": 1 - accuracy},
                 "train_loss": 0.5,
+                "trainable": 300,
+                "total": 1000,
                 "started": 10.0 * epoch,
                 "ended": 10.0 * epoch + 4,
                 "best_epoch": best,

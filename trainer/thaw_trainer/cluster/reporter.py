@@ -43,14 +43,18 @@ class StatusReporter:
 
     def close(self, report: Report) -> None:
         """Delivers the last report; returns when it has an answer that stays, at the latest after FINAL_SECONDS."""
+        self.end_with(report)
+        self._thread.join(FINAL_SECONDS)
+
+    def end_with(self, report: Report) -> None:
+        """The last report; returns at once."""
         with self._changed:
             self._pacing.offer(report, final=True)
             self._deadline = self._clock() + FINAL_SECONDS
             self._changed.notify_all()
-        self._thread.join(FINAL_SECONDS)
 
     def step(self) -> float | None:
-        """Writes what is due; returns the seconds until something may be, or None when there is nothing to write."""
+        """Writes what is due (0.0); else the seconds until something may be, or None when there is nothing to write."""
         with self._changed:
             due = self._pacing.due()
             if due is None or due > self._clock():
@@ -70,14 +74,13 @@ class StatusReporter:
 
     def _run(self) -> None:
         while not self.over:
-            seconds = self.step()
+            self.step()
             with self._changed:
-                if seconds != 0.0 and not self.over and self._is_early():
+                # Asked again, under the lock: a report may have come since.
+                due = self._pacing.due()
+                seconds = None if due is None else due - self._clock()
+                if not self.over and (seconds is None or seconds > 0.0):
                     self._changed.wait(seconds)
-
-    def _is_early(self) -> bool:
-        due = self._pacing.due()
-        return due is None or due > self._clock()
 
     def _try(self, report: Report) -> Outcome:
         try:
