@@ -13,17 +13,20 @@ ENV PATH=/opt/thaw/bin:${PATH} \
     PYTHONUNBUFFERED=1
 WORKDIR /home/thaw
 
-# The lock is a constraint here: it has the versions and the hashes of all extras, of which an image needs some.
-# A package whose file has another hash than the lock's is refused.
+# What the packages depend on, and nothing else: a change of a tool's settings or of thaw's sources moves no package.
+# The lock is a constraint: it has the versions and hashes of all extras, of which an image needs some, and a file
+# with another hash than the lock's is refused.
+FROM common AS lock
+COPY pyproject.toml requirements.lock /opt/lock/
+RUN sed --in-place '/^\[dependency-groups\]/,$d' /opt/lock/pyproject.toml
+
 FROM common AS operator-packages
 ARG UV_VERSION=0.13.9
-COPY pyproject.toml requirements.lock /opt/lock/
-RUN --mount=type=cache,target=/var/cache/uv \
-    export UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv \
-    && python -m venv /tmp/uv && /tmp/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
+COPY --from=lock /opt/lock /opt/lock
+RUN python -m venv /tmp/uv && /tmp/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
     && /tmp/uv/bin/uv venv --python "$(command -v python)" /opt/thaw \
-    && /tmp/uv/bin/uv pip install --python /opt/thaw/bin/python --constraints /opt/lock/requirements.lock \
-       --requirements /opt/lock/pyproject.toml --extra operator \
+    && UV_COMPILE_BYTECODE=1 /tmp/uv/bin/uv pip install --no-cache --python /opt/thaw/bin/python \
+       --constraints /opt/lock/requirements.lock --requirements /opt/lock/pyproject.toml --extra operator \
     && rm -rf /tmp/uv
 
 FROM common AS trainer-packages
@@ -32,13 +35,12 @@ RUN command -v wget || (apt-get update && apt-get install --yes --no-install-rec
 ARG UV_VERSION=0.13.9
 # More packages, with the lock's version if it has them: a model that comes in one, say.
 ARG EXTRA_PACKAGES=
-COPY pyproject.toml requirements.lock /opt/lock/
-RUN --mount=type=cache,target=/var/cache/uv \
-    export UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv \
-    && python -m venv /tmp/uv && /tmp/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
+COPY --from=lock /opt/lock /opt/lock
+RUN python -m venv /tmp/uv && /tmp/uv/bin/pip install --no-cache-dir --quiet uv==${UV_VERSION} \
     && /tmp/uv/bin/uv venv --python "$(command -v python)" /opt/thaw \
-    && /tmp/uv/bin/uv pip install --python /opt/thaw/bin/python --constraints /opt/lock/requirements.lock \
-       --requirements /opt/lock/pyproject.toml --extra trainer --extra cluster ${EXTRA_PACKAGES} \
+    && UV_COMPILE_BYTECODE=1 /tmp/uv/bin/uv pip install --no-cache --python /opt/thaw/bin/python \
+       --constraints /opt/lock/requirements.lock --requirements /opt/lock/pyproject.toml \
+       --extra trainer --extra cluster ${EXTRA_PACKAGES} \
     && rm -rf /tmp/uv
 
 # thaw alone, in an environment at the same place: the last layer of both images, and a small one.

@@ -67,6 +67,14 @@ format: setup ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: cluster-up
+cluster-up: setup ## Start a Kubernetes cluster with KubeRay and thaw on this machine (root; 25 minutes once, then 2).
+	$(BIN)/python -m tests.cluster.one_node up
+
+.PHONY: cluster-down
+cluster-down: setup ## Remove that cluster without a trace; what took long to build is kept.
+	$(BIN)/python -m tests.cluster.one_node down
+
 .PHONY: bench
 bench: setup ## Run the benchmarks (minutes each); results go to benchmarks/results.
 	$(BIN)/python benchmarks/turnover.py

@@ -38,7 +38,7 @@ class Builder:
 
     def push(self, name: str, layout: Path, reference: str) -> None:
         """Add the image to an OCI layout; blobs that are there already are not written again."""
-        self._buildah("push", "--disable-compression", name, f"oci:{layout}:{reference}")
+        self._buildah("push", name, f"oci:{layout}:{reference}")
 
     def _buildah(self, *arguments: str) -> str:
         scratch, known = self.folder / "tmp", self.folder / "known-blobs"

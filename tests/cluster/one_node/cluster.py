@@ -39,7 +39,7 @@ from tests.cluster.polling import wait_until
 START_SECONDS = 90.0
 ROLLOUT = "120s"
 # Server-side apply: KubeRay's CRDs are too large for the annotation of the other way.
-APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=cluster-up", "-f", "-")
+APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=cluster-up")
 
 Say = Callable[[str], None]
 
@@ -122,7 +122,7 @@ class Cluster:
     def _start_node(self, made: Credentials) -> None:
         self.say("starting the node")
         pause = binary_images.image_name(self.finder.find("pause"))
-        runtime.start_containerd(self.node, pause, network.configured(self.layout))
+        runtime.start_containerd(self.node, pause, network.configured(self.node))
         self._binary_image("pause")
         proxy = network.start_proxy(self.node, self.finder.find("kube-proxy"), made)
         kubelet = start_kubelet(self.node, self.finder.find("kubelet"), made)
@@ -131,7 +131,9 @@ class Cluster:
     def _install_kuberay(self) -> None:
         self.say("installing KubeRay")
         image = self._binary_image("kuberay-operator")
-        self._apply(kuberay.manifests(self.api, self.finder.module("kuberay-operator"), image))
+        module = self.finder.module("kuberay-operator")
+        self.api.kubectl(*APPLY, "-k", str(kuberay.crds(module)))
+        self._apply(kuberay.manifests(self.api, module, image))
         self._rolled_out(kuberay.NAMESPACE, kuberay.NAME)
 
     def _install_chart(self, images: thaw_images.ThawImages) -> None:
@@ -146,7 +148,7 @@ class Cluster:
 
     def _apply(self, manifests: list[dict[str, Any]]) -> None:
         document = {"apiVersion": "v1", "kind": "List", "items": manifests}
-        self.api.kubectl(*APPLY, input=json.dumps(document))
+        self.api.kubectl(*APPLY, "-f", "-", input=json.dumps(document))
 
     def _rolled_out(self, namespace: str, deployment: str) -> None:
         self.api.kubectl(

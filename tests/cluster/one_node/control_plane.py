@@ -48,9 +48,7 @@ def start_etcd(node: Node, program: Path) -> Daemon:
 
 def start_apiserver(node: Node, program: Path, credentials: Credentials) -> Daemon:
     layout = node.layout
-    layout.configuration.mkdir(parents=True, exist_ok=True)
-    policy = layout.configuration / "audit-policy.yaml"
-    policy.write_text(AUDIT_POLICY)
+    policy = node.file("audit-policy.yaml", AUDIT_POLICY)
     serving, kubelet = credentials.pair("apiserver"), credentials.pair("apiserver-kubelet-client")
     flags = {
         "etcd-servers": ETCD_URL,

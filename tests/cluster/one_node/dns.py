@@ -9,13 +9,16 @@ from tests.cluster.one_node.layout import DNS_SERVICE, DOMAIN
 NAME = "coredns"
 NAMESPACE = "kube-system"
 COREFILE = f"""\
+{DOMAIN}:53 in-addr.arpa:53 ip6.arpa:53 {{
+  errors
+  kubernetes {DOMAIN} in-addr.arpa ip6.arpa {{
+    ttl 1
+  }}
+}}
 .:53 {{
   errors
   health
   ready
-  kubernetes {DOMAIN} in-addr.arpa ip6.arpa {{
-    ttl 1
-  }}
   template ANY ANY . {{
     rcode NXDOMAIN
   }}

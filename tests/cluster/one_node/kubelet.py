@@ -16,9 +16,8 @@ from tests.cluster.one_node.runtime import SOCKET
 def start_kubelet(node: Node, program: Path, credentials: Credentials) -> Daemon:
     layout = node.layout
     make_cgroup(layout.cgroup)
-    resolver = layout.configuration / "resolv.conf"
     # Pods that ask for the node's own resolver get none: there is no way out.
-    resolver.write_text("")
+    resolver = node.file("resolv.conf", "")
     serving = credentials.pair("kubelet-server")
     document = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -45,8 +44,7 @@ def start_kubelet(node: Node, program: Path, credentials: Credentials) -> Daemon
         "imageGCHighThresholdPercent": 100,
         "shutdownGracePeriod": "0s",
     }
-    file = layout.configuration / "kubelet.json"
-    file.write_text(json.dumps(document, indent=2))
+    file = node.file("kubelet.json", json.dumps(document, indent=2))
     return node.daemon(
         "kubelet",
         str(program),

@@ -13,16 +13,22 @@ NAMESPACE = "kuberay-system"
 NAME = "kuberay-operator"
 
 
+def crds(module: Path) -> Path:
+    """A kustomization of its CRDs; `module` is the folder of KubeRay's Go module."""
+    return module / "config" / "crd"
+
+
 def manifests(api: Api, module: Path, image: str) -> list[dict[str, Any]]:
-    """All that KubeRay's default configuration makes; `module` is the folder of its Go module."""
-    rendered = api.kubectl("kustomize", str(module / "config" / "default")).stdout
+    """Its namespace, rights and operator."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    return [namespace, *(_adapted(each, image) for each in yaml.safe_load_all(rendered))]
+    texts = [api.kubectl("kustomize", str(module / "config" / part)).stdout for part in ("rbac", "manager")]
+    documents = [document for text in texts for document in yaml.safe_load_all(text)]
+    return [namespace, *(_adapted(each, image) for each in documents)]
 
 
 def _adapted(manifest: dict[str, Any], image: str) -> dict[str, Any]:
     """In the namespace of KubeRay; its operator with an image that is here, and as much CPU as it wants."""
-    if "namespace" in manifest["metadata"]:
+    if not manifest["kind"].startswith("Cluster"):
         manifest["metadata"]["namespace"] = NAMESPACE
     for subject in manifest.get("subjects", ()):
         subject["namespace"] = NAMESPACE

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from tests.cluster.one_node.credentials import Credentials
 from tests.cluster.one_node.daemons import Daemon
-from tests.cluster.one_node.layout import NODE_NAME, PODS, Layout
+from tests.cluster.one_node.layout import NODE_NAME, PODS
 from tests.cluster.one_node.node import Node
 
 
-def configured(layout: Layout) -> Path:
+def configured(node: Node) -> Path:
     """Writes the configuration of the network plugins; returns its folder."""
-    folder = layout.configuration / "cni"
-    folder.mkdir(parents=True, exist_ok=True)
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -30,8 +28,7 @@ def configured(layout: Layout) -> Path:
     }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
     document = {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
-    (folder / "10-pods.conflist").write_text(json.dumps(document, indent=2))
-    return folder
+    return node.file("cni/10-pods.conflist", json.dumps(document, indent=2)).parent
 
 
 def start_proxy(node: Node, program: Path, credentials: Credentials) -> Daemon:
@@ -45,6 +42,5 @@ def start_proxy(node: Node, program: Path, credentials: Credentials) -> Daemon:
         # These are limits of the machine, not of the node's network.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
-    file = node.layout.configuration / "kube-proxy.json"
-    file.write_text(json.dumps(document, indent=2))
+    file = node.file("kube-proxy.json", json.dumps(document, indent=2))
     return node.daemon("kube-proxy", str(program), f"--config={file}")

@@ -58,6 +58,14 @@ class Node:
         """What a command in the node prints; raises CommandFailed with all of it."""
         return run(self.command(*command), stdin)
 
+    def file(self, name: str, text: str) -> Path:
+        """A file that a program is configured with; it is not touched when it says so already."""
+        path = self.layout.configuration / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+        return path
+
     def daemon(self, name: str, *command: str) -> Daemon:
         """Start a program in the node, unless it runs."""
         daemon = Daemon(name, self.layout.logs)

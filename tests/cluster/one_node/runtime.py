@@ -57,8 +57,8 @@ def start_containerd(node: Node, pause_image: str, network: Path) -> Daemon:
     plugins = next((folder for folder in NETWORK_PLUGINS if (folder / "bridge").exists()), None)
     if plugins is None:
         raise CommandFailed(f"the network plugin `bridge` is in none of {', '.join(map(str, NETWORK_PLUGINS))}")
-    file = node.layout.configuration / "containerd.toml"
-    file.write_text(CONFIGURATION.format(socket=SOCKET, pause=pause_image, plugins=plugins, network=network))
+    text = CONFIGURATION.format(socket=SOCKET, pause=pause_image, plugins=plugins, network=network)
+    file = node.file("containerd.toml", text)
     node.daemon("containerd", "containerd", f"--config={file}")
 
     def missing() -> str | None:

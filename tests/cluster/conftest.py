@@ -1,0 +1,83 @@
+"""The cluster tier: the cluster that THAW_TEST_KUBECONFIG names, or one of this machine's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.cluster.binaries import BinaryError, Finder
+from tests.cluster.kubectl import Api
+from tests.cluster.namespaces import Namespace, namespace_of
+from tests.cluster.one_node.cluster import cluster_of, unsupported
+from tests.cluster.one_node.packages import PackagesMissing
+
+TRAINER_IMAGE = "thaw-trainer:test"
+
+
+@dataclass(frozen=True)
+class TestCluster:
+    """A cluster with KubeRay and thaw's images.
+
+    `audit_log` has a JSON event a line for each request (level Metadata); None on a cluster that is
+    not ours. `volumes` is the folder with the files of its volumes, None likewise.
+    """
+
+    __test__ = False
+
+    api: Api
+    trainer_image: str
+    audit_log: Path | None
+    volumes: Path | None
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    cannot_run: Callable[[str, str], NoReturn],
+) -> Iterator[TestCluster]:
+    """A cluster that runs already is used and goes on; one that is made for the tests ends with them."""
+    say = _teller(request.config)
+    finder = Finder(os.environ, say)
+    named = os.environ.get("THAW_TEST_KUBECONFIG")
+    lacking = None if named else unsupported()
+    if lacking is not None:
+        cannot_run("cluster", lacking)
+    if named:
+        api = Api(Path(named).absolute(), finder.find("kubectl"), tmp_path_factory.mktemp("kubectl"))
+        yield TestCluster(api, os.environ.get("THAW_TEST_TRAINER_IMAGE", TRAINER_IMAGE), None, None)
+        return
+    own = cluster_of(dict(os.environ), say)
+    ran = own.running()
+    try:
+        own.up()
+    except (BinaryError, PackagesMissing) as error:
+        lacking = str(error)
+    if lacking is not None:
+        cannot_run("cluster", lacking)
+    yield TestCluster(own.api, TRAINER_IMAGE, own.layout.audit_log, own.layout.volumes)
+    if not ran:
+        own.down()
+
+
+@pytest.fixture
+def namespace(cluster: TestCluster) -> Iterator[Namespace]:
+    """A new namespace that enforces the restricted Pod Security Standard, and is deleted afterwards."""
+    with namespace_of(cluster.api) as made:
+        yield made
+
+
+def _teller(config: pytest.Config) -> Callable[[str], None]:
+    """Says at once what takes minutes; a worker of xdist has no terminal and stays silent."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+
+    def say(line: str) -> None:
+        if isinstance(reporter, pytest.TerminalReporter):
+            reporter.write_line(line)
+
+    return say
