@@ -54,6 +54,11 @@ def test_a_phase_that_is_never_reached_is_a_warning(tiny: TinyJob, folder: str) 
     assert told.reports[0]["warnings"] == []
 
 
+def test_gradual_that_does_not_fit_the_epochs_is_a_warning_in_every_report(tiny: TinyJob, folder: str) -> None:
+    told = tiny.run(tiny.spec({"freezing": {"preset": "gradual"}, "training.epochs": 2}), folder)
+    assert all("gradual has 5 phases" in report["warnings"][0] for report in told.reports)
+
+
 class Exploding(WatchedTask):
     """Its loss is no number from the second epoch's third step on."""
 
