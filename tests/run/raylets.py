@@ -20,12 +20,12 @@ from thaw_api.contract import HEAD_RESOURCE
 RAY = Path(sys.executable).parent / "ray"
 START_SECONDS = 90.0
 OBJECT_STORE_BYTES = 100_000_000
-TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  (of a cluster on the loopback, for a minute)
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @dataclass(frozen=True)
 class RayCluster:
-    """A cluster whose workers may still be joining; `environment` is that of a process in one of its pods."""
+    """A running cluster; `environment` is that of a process in one of its pods."""
 
     environment: dict[str, str]
 
@@ -53,10 +53,13 @@ def ray_cluster(folder: Path, workers: int, cpus: int) -> Iterator[RayCluster]:
             f"--temp-dir={temporary}",
         ]
         stack.enter_context(_raylet(head, environment, folder / "head.log"))
-        _await_head(port, folder / "head.log")
+        _await_start(folder / "head.log")
         for number in range(workers):
             worker = [f"--address={address}", f"--num-cpus={cpus}"]
-            stack.enter_context(_raylet(worker, environment, folder / f"worker-{number}.log"))
+            log = folder / f"worker-{number}.log"
+            stack.enter_context(_raylet(worker, environment, log))
+            # One after the other: two that start at once take each other's ports.
+            _await_start(log)
         yield RayCluster(environment)
 
 
@@ -78,17 +81,14 @@ def _raylet(arguments: list[str], environment: dict[str, str], log: Path) -> Ite
         process.wait()
 
 
-def _await_head(port: int, log: Path) -> None:
-    """Until the head's port answers; workers are awaited by the driver itself."""
+def _await_start(log: Path) -> None:
+    """Until Ray says that it has started."""
 
     def missing() -> str | None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return None
-        except OSError as error:
-            return f"{error}; {log} ends with {log.read_text(encoding='utf-8')[-500:]}"
+        text = log.read_text(encoding="utf-8")
+        return None if "Ray runtime started" in text else f"{log} ends with {text[-500:]}"
 
-    wait_until("the head's port answers", missing, START_SECONDS)
+    wait_until("Ray has started", missing, START_SECONDS)
 
 
 def _free_port() -> int:

@@ -164,7 +164,7 @@ def test_no_path_leads_out_of_its_claim(parts: list[str]) -> None:
     except TrainerError:
         return
     assert os.path.normpath(found) == str(found)
-    assert found.is_relative_to("/tmp")  # noqa: S108
+    assert found.is_relative_to("/tmp")
 
 
 def test_a_model_in_a_claim_without_a_configuration_is_not_found(claims: Path) -> None:

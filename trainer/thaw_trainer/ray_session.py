@@ -6,6 +6,7 @@
   half initialized.
 """
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class RaySession:
         import ray  # noqa: F401  imported here, in the main thread
 
         self._connect, self._machines = connect, machines
+        self._on_termination = signal.getsignal(signal.SIGTERM)
         self._error: Exception | None = None
         self._slots: Slots | None = None
         self._started, self._closing = threading.Event(), threading.Event()
@@ -48,7 +50,7 @@ class RaySession:
     def open_slots(
         self, plan: Callable[[list[Machine]], SlotPlan], task: str, logs: Path, storage: Path
     ) -> tuple[Any, SlotPlan]:
-        """Waits for Ray and begins to start the slots; returns the exchange and the slots' plan.
+        """Waits for Ray and begins to start the slots, from the main thread; returns the exchange and the slots' plan.
 
         Args:
             plan: decides the slots from what the machines have.
@@ -59,6 +61,9 @@ class RaySession:
         from thaw_trainer.slots.launch import Slots, start_exchange
 
         self._started.wait()
+        if self._on_termination is not None:
+            # Ray has put one in its place that ends the process with a dump of its stacks.
+            signal.signal(signal.SIGTERM, self._on_termination)
         if self._error is not None:
             raise self._error
         slot_plan = plan(self._machines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -159,6 +160,6 @@ def test_writes_keep_their_distance_whatever_happens(moments: list[tuple[float, 
         due = pacing.due()
         if due is not None and due <= now:
             writes.append((now, write(pacing, now)))
-    for (before, earlier), (after, later) in zip(writes, writes[1:], strict=False):
+    for (before, earlier), (after, later) in pairwise(writes):
         assert earlier != later
         assert after - before >= (URGENT_GAP if earlier["bestTrial"] != later["bestTrial"] else PLAIN_GAP)

@@ -235,6 +235,24 @@ def test_a_store_has_another_name_when_the_spec_of_the_data_changes(shared: Tiny
     assert shared.store(shared.spec(changes)) != shared.store(shared.spec())
 
 
+def test_a_store_has_another_name_when_the_weights_change(tiny: TinyJob) -> None:
+    before = tiny.store(tiny.spec())
+    weights = tiny.root / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert tiny.store(tiny.spec()) != before
+
+
+def test_a_folder_that_was_moved_has_the_same_store_and_the_model_is_found_there(tiny: TinyJob) -> None:
+    before = tiny.store(tiny.spec())
+    moved = tiny.root.rename(tiny.root.with_name(f"{tiny.root.name}-moved"))
+    store = prepare_store(tiny.spec(), UriRoots(moved), moved / "stores")
+    assert store.folder == moved / "stores" / before.name
+    assert store.facts["modelFolder"] == str(moved / "model")
+    assert PreparedStore(store.folder).facts == store.facts
+
+
 @pytest.mark.parametrize("file", ["train.csv", "model/tokenizer.json", "model/config.json"])
 def test_a_store_has_another_name_when_a_file_changes(tiny: TinyJob, file: str) -> None:
     before = tiny.store(tiny.spec())

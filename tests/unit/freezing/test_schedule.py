@@ -12,7 +12,7 @@ from thaw_api.freezing import FreezingSpec
 from thaw_api.training import TrainingSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, SELECTOR_MATCHES_NOTHING, TrainerError
 from thaw_trainer.freezing.progress import longest_phase
-from thaw_trainer.freezing.schedule import Phase, preset_phases, resolve_schedule
+from thaw_trainer.freezing.schedule import Phase, preset_phases, resolve_schedule, schedule_warnings
 
 
 def freezing(**fields: Any) -> FreezingSpec:
@@ -154,3 +154,31 @@ def test_a_selector_that_matches_nothing_is_named_by_its_path() -> None:
 def test_the_longest_a_phase_may_last(until: dict[str, Any], start: int, epochs: int, expected: int) -> None:
     (phase,) = resolved({"train": ["head"], "until": until})
     assert longest_phase(phase.until, start, epochs) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "epochs", "hint"),
+    [
+        ({"preset": "gradual"}, 4, "6 phases, which do not fit into 4 epochs: they are thawed in 3 steps instead of 5"),
+        ({"preset": "gradual"}, 1, "only the head is trained"),
+        ({"preset": "gradual", "depth": 2}, 2, "3 phases"),
+        ({"preset": "gradual"}, 6, None),
+        ({"preset": "gradual", "depth": 2}, 3, None),
+        ({"preset": "lp-ft"}, 1, None),
+        ({}, 1, None),
+    ],
+)
+def test_gradual_warns_when_its_phases_do_not_fit_the_epochs(
+    fields: dict[str, Any], epochs: int, hint: str | None
+) -> None:
+    warnings = schedule_warnings(freezing(**fields), epochs, blocks=4)
+    assert warnings == [] if hint is None else hint in warnings[0]
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(1, 15))
+def test_gradual_warns_just_when_it_has_fewer_phases_than_with_many_epochs(
+    blocks: int, depth: int, epochs: int
+) -> None:
+    spec = freezing(preset="gradual", **({"depth": min(depth, blocks)} if depth else {}))
+    fewer = len(preset_phases(spec, blocks, epochs)) < len(preset_phases(spec, blocks, 99))
+    assert bool(schedule_warnings(spec, epochs, blocks)) == fewer

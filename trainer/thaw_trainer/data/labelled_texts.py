@@ -17,8 +17,10 @@ from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import sequence_classifier
 from thaw_trainer.uris import UriRoots, resolve_data, resolve_model
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Version of what is written; part of the store's key."""
+_MODEL_FILES = (".json", ".txt", ".model", ".safetensors")
+"""Endings of the files that a model is: their content is part of the store's key, not where they are."""
 _ROWS_OF_A_CLASS = 32
 """A length class has this many training rows at least."""
 _SPLITS = ("train", "validation", "test")
@@ -53,15 +55,15 @@ def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> Prepa
     for name, path in paths.items():
         if not path.is_file():
             raise TrainerError(DATA_INVALID, f"{path} is a folder; a table is one file", f"spec.data.{name}.uri")
-    tokenizer_files = sorted(path for path in model_folder.glob("*") if path.suffix in (".json", ".txt", ".model"))
+    model_files = sorted(path for path in model_folder.glob("*") if path.suffix in _MODEL_FILES)
     key = digest(
         _LAYOUT,
         spec.data.manifest(),
-        str(model_folder),
         {name: file_digest(path) for name, path in paths.items()},
-        {path.name: file_digest(path) for path in tokenizer_files},
+        {path.name: (path.stat().st_size, file_digest(path)) for path in model_files},
     )
-    return open_or_write(stores, key, lambda: _make(spec, model_folder, paths))
+    store = open_or_write(stores, key, lambda: _make(spec, paths, model_folder))
+    return store.with_fact("modelFolder", str(model_folder))
 
 
 def read_splits(data: DataSpec, paths: dict[str, Path]) -> tuple[dict[str, LabelledTexts], dict[str, int]]:
@@ -121,7 +123,7 @@ def _without_duplicates(
 
 
 def _make(
-    spec: FineTuneJobSpec, model_folder: Path, paths: dict[str, Path]
+    spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path
 ) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     splits, counts = read_splits(spec.data, paths)
     labels = _fit_labels(splits)
@@ -150,7 +152,6 @@ def _make(
         "maxTokens": limit,
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
-        "modelFolder": str(model_folder),
         "classes": {name: {label: rows.labels.count(label) for label in labels} for name, rows in splits.items()},
     }
     return facts, tables

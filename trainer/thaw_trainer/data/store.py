@@ -28,6 +28,19 @@ class PreparedStore:
         self.folder = folder
         self.facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
 
+    def with_fact(self, name: str, value: Any) -> "PreparedStore":
+        """The store with a fact that is not of its content, such as where the model's files are now.
+
+        Raises:
+            TrainerError: OutputNotWritable.
+        """
+        if self.facts.get(name) != value:
+            unfinished = self.folder / f"{_FACTS}.unfinished"
+            with writing(self.folder):
+                _write_facts(unfinished, self.facts | {name: value})
+                unfinished.replace(self.folder / _FACTS)
+        return PreparedStore(self.folder)
+
     def table(self, split: str) -> pa.Table:
         """The rows of a split, mapped and not read."""
         with pa.memory_map(str(self.folder / f"{split}.arrow")) as source:
@@ -70,11 +83,15 @@ def _write(folder: Path, facts: dict[str, Any], tables: dict[str, pa.Table]) -> 
                 out.write_table(table.combine_chunks())
             file.flush()
             os.fsync(file.fileno())
-    with (folder / _FACTS).open("w", encoding="utf-8") as facts_file:
-        json.dump(facts, facts_file)
-        facts_file.flush()
-        os.fsync(facts_file.fileno())
+    _write_facts(folder / _FACTS, facts)
     return folder
+
+
+def _write_facts(file: Path, facts: dict[str, Any]) -> None:
+    with file.open("w", encoding="utf-8") as opened:
+        json.dump(facts, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def ragged(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:

@@ -59,12 +59,28 @@ def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int) -> list[Phas
     return [_to_the_end("all", ["all"])]
 
 
+def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int) -> list[str]:
+    """What a person who wrote this schedule may not expect of it."""
+    if freezing.phases or freezing.preset != "gradual":
+        return []
+    groups = _groups(freezing.depth, blocks)
+    if epochs > groups:
+        return []
+    does = "only the head is trained" if epochs == 1 else f"they are thawed in {epochs - 1} steps instead of {groups}"
+    return [f"freezing.preset gradual has {groups + 1} phases, which do not fit into {epochs} epochs: {does}"]
+
+
+def _groups(depth: int | None, blocks: int) -> int:
+    """Groups that are thawed one after the other: the top blocks, and without a depth the stem too."""
+    return blocks + 1 if depth is None else depth
+
+
 def _gradual(depth: int | None, blocks: int, epochs: int) -> list[PhaseSpec]:
     """One more group of top blocks each epoch (ULMFiT, arXiv 1801.06146); the last phase has what `depth` allows.
 
     With fewer epochs than groups, groups are joined evenly.
     """
-    groups = blocks + 1 if depth is None else depth
+    groups = _groups(depth, blocks)
     steps = min(epochs - 1, groups)
     phases = [PhaseSpec(name="head", train=["head"], until=UntilSpec(epochs=1))]
     for step in range(1, steps + 1):

@@ -16,7 +16,7 @@ from thaw_api.tasks import Mode
 from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, longest_phase
-from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.freezing.schedule import Phase, resolve_schedule, schedule_warnings
 from thaw_trainer.freezing.switch import set_trainable
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved
 from thaw_trainer.loop.distributed import Gang, without_sync
@@ -101,6 +101,7 @@ def run_trial(
         model = task.build().to(gang.device)
         layout, steps_per_epoch = find_layout(model), task.steps_per_epoch()
         phases = resolve_schedule(spec.freezing, spec.training, layout)
+        warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks)
         metric, mode = objective(spec)
         plan = Plan(phases, spec.training.epochs, metric, mode, modes, spec.training.early_stopping)
         checkpoints = Checkpoints(folder)
@@ -146,7 +147,7 @@ def run_trial(
                 ended=steps.clock(),
                 best_epoch=progress.best_epoch,
                 last=move == "end",
-                warnings=_unreached(phases, progress) if move == "end" else [],
+                warnings=[*warnings, *(_unreached(phases, progress) if move == "end" else ())],
             ).as_dict()
             history.append(report)
             if gang.rank == 0:

@@ -14,7 +14,6 @@ from thaw_trainer.outputs.trial_table import write_trials
 
 def write_outputs(summary: RunSummary, output: OutputFolder) -> dict[str, Any]:
     """Writes everything, the result last; then the checkpoints are of no more use."""
-
     with writing(output.root):
         write_trials(summary, output.trials)
         write_report(summary, output.report)
