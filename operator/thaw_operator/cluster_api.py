@@ -57,10 +57,10 @@ class ClusterApi:
     async def knows_ray_jobs(self) -> bool:
         """Whether KubeRay's kinds are installed."""
         try:
-            await self._request("get", "RayJob", _RAY)
+            served = await self._request("get", "RayJob", _RAY)
         except NotFoundError:
             return False
-        return True
+        return any(one["name"] == _PATHS["RayJob"][1] for one in served.get("resources") or ())
 
     async def create(self, manifest: dict[str, Any]) -> None:
         """Creates a child; raises Changed when its name is held meanwhile, or its kind or namespace is gone."""

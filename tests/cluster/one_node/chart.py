@@ -23,7 +23,7 @@ def settings(operator_image: str, trainer_image: str) -> dict[str, str]:
         "image.tag": tag,
         "image.pullPolicy": "Never",
         "trainer.image": trainer_image,
-        "trainer.imagePullPolicy": "Never",
+        "trainer.pullPolicy": "Never",
     }
 
 
