@@ -11,8 +11,9 @@ from thaw_operator.settings import Settings
 
 RAY_API_VERSION = "ray.io/v1"
 RAY_JOB = "RayJob"
-_HEAD_RESOURCES = json.dumps(json.dumps({contract.HEAD_RESOURCE: 1000}))
-"""Quoted twice: KubeRay puts it into a shell's command line as it is."""
+_HEAD_RESOURCES = f"'{json.dumps({contract.HEAD_RESOURCE: 1000})}'"
+"""Quoted, since KubeRay puts it into a shell's command line as it is; in single quotes, since it also reads the JSON
+between them."""
 _KEEP_HEAD_DOWN = {"ray.io/disable-provisioned-head-restart": "true"}
 """A second head would get the job submitted again, in the same attempt, without the first one's workers."""
 
