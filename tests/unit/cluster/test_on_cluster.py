@@ -82,7 +82,7 @@ def test_a_manifest_that_is_no_good_is_reported_with_every_field(place: Place) -
 def test_an_output_that_is_no_good_is_reported(place: Place, uri: str) -> None:
     place.write(output__uri=uri)
     assert place.run() == EXIT_INVALID
-    assert place.reports[-1]["failure"]["message"].startswith(f"spec.output.uri: {uri}: ")
+    assert place.reports[-1]["failure"]["message"].startswith("spec.output.uri: ")
 
 
 def test_an_output_that_the_last_attempt_still_holds_is_infrastructure(
