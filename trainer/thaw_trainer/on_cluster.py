@@ -34,7 +34,7 @@ from thaw_trainer.environment import set_environment
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.ray_session import RaySession
 from thaw_trainer.reporting.board import Board
-from thaw_trainer.reporting.events import Event
+from thaw_trainer.reporting.events import Event, Observer
 from thaw_trainer.reporting.lines import event_line, result_lines
 from thaw_trainer.uris import UriRoots, output_folder
 
@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.add_argument("--job", type=Path, default=Path(JOB_FOLDER, JOB_FILE), help="the FineTuneJob")
     parser.add_argument("--claims", type=Path, default=Path(CLAIMS_FOLDER), help="the folder with all mounted claims")
     options = parser.parse_args(arguments)
+    set_environment()
+    _show_warnings()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         status = run_attempt(options.job, options.claims, attempt_number(os.environ.get(ATTEMPT_VARIABLE, "")))
@@ -62,8 +64,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run_attempt(job_file: Path, claims: Path, number: int) -> int:
     """Runs one attempt at the job in a file; returns the exit code."""
-    set_environment()
-    _show_warnings()
     try:
         document = read_document(job_file)
         attempt = Attempt.of(document, number)
@@ -86,7 +86,7 @@ def run_attempt(job_file: Path, claims: Path, number: int) -> int:
     return ending.exit_code
 
 
-def _run(document: dict[str, Any], base: Path, claims: Path, observe: Any) -> Ending:
+def _run(document: dict[str, Any], base: Path, claims: Path, observe: Observer) -> Ending:
     """Runs the job to whatever end it takes, and prints that end."""
     try:
         job = read_job(document)

@@ -127,6 +127,17 @@ def test_progress_never_goes_back_within_an_attempt() -> None:
     assert view.report()["progressPercentage"] == before == 24
 
 
+def test_a_status_that_cannot_be_made_is_no_reason_to_end_a_training() -> None:
+    board = board_of(run_started(record(0, 0.5)))
+    view = StatusView(REPORTED, board)
+    before = view.report()
+    broken = record(1, 0.9)
+    broken.reports[0]["trainable"] = -1
+    board.tell(EpochEnded(broken, broken.reports[0]))
+    board.records[0].state = "succeeded"
+    assert view.report() == before
+
+
 def test_a_value_that_is_no_number_is_told_and_is_never_the_best() -> None:
     told = status(run_started(record(0, float("nan")), record(1, float("inf")), record(2, 0.5), mode="min"))
     assert told["bestTrial"]["name"] == "trial-0002"

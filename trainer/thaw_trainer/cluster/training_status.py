@@ -1,5 +1,6 @@
 """`status.training` from what the board knows: pure, and within the bounds of the resource whatever the names are."""
 
+import logging
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from thaw_trainer.cluster.trial_rows import assignments, objective_metric, trial
 from thaw_trainer.reporting.board import Board
 from thaw_trainer.search.journal import TrialRecord
 
+_log = logging.getLogger("thaw.reporter")
 _METRICS = 32
 _URI_CHARACTERS = 1024
 _SEARCHED, _TESTED = 98, 99
@@ -69,12 +71,18 @@ class StatusView:
 
     def __init__(self, reported: Reported, board: Board) -> None:
         self._reported, self._board, self._percentage = reported, board, 0
+        self._last: dict[str, Any] = {}
 
     def report(self, ending: Ending | None = None) -> dict[str, Any]:
-        """The report of this moment as JSON."""
-        status = training_status(self._reported, self._board, self._percentage, ending)
+        """The report of this moment as JSON; the last one, when this one cannot be made."""
+        try:
+            status = training_status(self._reported, self._board, self._percentage, ending)
+        except Exception:  # a status is no reason to end a training
+            _log.exception("the status of this moment cannot be made")
+            return self._last
         self._percentage = status.progress_percentage or 0
-        return status.manifest()
+        self._last = status.manifest()
+        return self._last
 
 
 def _percentage(board: Board, ending: Ending | None) -> int:
