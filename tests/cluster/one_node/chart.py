@@ -24,6 +24,10 @@ def settings(operator_image: str, trainer_image: str) -> dict[str, str]:
         "image.pullPolicy": "Never",
         "trainer.image": trainer_image,
         "trainer.pullPolicy": "Never",
+        # Two cores are shared by everything: the head, which trains nothing, leaves them to the workers.
+        "trainer.head.cpu": "100m",
+        "trainer.head.memory": "3Gi",
+        "operator.resources.requests.cpu": "10m",
     }
 
 
