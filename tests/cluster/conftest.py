@@ -11,10 +11,12 @@ from typing import NoReturn
 import pytest
 
 from tests.cluster.binaries import BinaryError, Finder
+from tests.cluster.jobs import ClusterJob
 from tests.cluster.kubectl import Api
 from tests.cluster.namespaces import Namespace, namespace_of
 from tests.cluster.one_node.cluster import cluster_of, unsupported
 from tests.cluster.one_node.packages import PackagesMissing
+from tests.run.workspace import make_workspace
 
 TRAINER_IMAGE = "thaw-trainer:test"
 
@@ -70,6 +72,15 @@ def namespace(cluster: TestCluster) -> Iterator[Namespace]:
     """A new namespace that enforces the restricted Pod Security Standard, and is deleted afterwards."""
     with namespace_of(cluster.api) as made:
         yield made
+
+
+@pytest.fixture
+def job(cluster: TestCluster, namespace: Namespace, tmp_path: Path) -> ClusterJob:
+    """A job that can be created: its model and its table are on a claim."""
+    made = ClusterJob(namespace, make_workspace(tmp_path / "workspace"))
+    made.prepare()
+    made.hold(cluster.trainer_image)
+    return made
 
 
 def _teller(config: pytest.Config) -> Callable[[str], None]:

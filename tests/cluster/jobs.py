@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, cast
 
-from tests.cluster.conftest import TestCluster
 from tests.cluster.namespaces import Namespace
 from tests.cluster.polling import NeverHappened, wait_until
 from tests.cluster.ray_jobs import pod
@@ -29,22 +28,22 @@ class ClusterJob:
     namespace: Namespace
     workspace: Workspace
 
-    def prepare(self, access: str = "ReadWriteMany") -> None:
-        """Puts model and table of the workspace on a claim."""
-        claim = {
+    def prepare(self, claim: str = CLAIM, access: str = "ReadWriteMany") -> None:
+        """Makes a claim."""
+        manifest = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": CLAIM},
+            "metadata": {"name": claim},
             "spec": {"accessModes": [access], "resources": {"requests": {"storage": "1Gi"}}},
         }
-        self.namespace.apply(claim)
+        self.namespace.apply(manifest)
 
-    def hold(self, cluster: TestCluster) -> None:
+    def hold(self, image: str) -> None:
         """Starts a pod that has the claim, and fills the claim from the workspace."""
         volumes = [{"name": "claim", "persistentVolumeClaim": {"claimName": CLAIM}}]
         mounts = {"volumeMounts": [{"name": "claim", "mountPath": "/claim"}]}
         command = ["python", "-c", "import signal; signal.pause()"]
-        self.namespace.apply(pod(HOLDER, cluster.trainer_image, command, volumes=volumes, container=mounts))
+        self.namespace.apply(pod(HOLDER, image, command, volumes=volumes, container=mounts))
         self.namespace.wait_for("pod", HOLDER, ("status", "phase"), {"Running"}, POD_SECONDS)
         packed = BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -7,12 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cluster.conftest import TestCluster
 from tests.cluster.jobs import NAME, ClusterJob
 from tests.cluster.namespaces import Namespace
-from tests.run.workspace import Workspace, make_workspace
+from tests.run.workspace import Workspace
 
 START_SECONDS, RUN_SECONDS = 180.0, 240.0
 SEARCH = {
@@ -20,14 +18,6 @@ SEARCH = {
     "algorithm": {"name": "random"},
     "parameters": [{"path": "training.optimizer.lr", "logUniform": {"min": 1e-4, "max": 1e-2}}],
 }
-
-
-@pytest.fixture
-def job(cluster: TestCluster, namespace: Namespace, tmp_path: Path) -> ClusterJob:
-    made = ClusterJob(namespace, make_workspace(tmp_path / "workspace"))
-    made.prepare()
-    made.hold(cluster)
-    return made
 
 
 def requests_of(cluster: TestCluster, namespace: Namespace) -> Counter[tuple[str, str, str]]:
@@ -57,15 +47,17 @@ def assert_same_on_one_machine(workspace: Workspace, result: dict[str, Any], out
 
 
 def assert_few_writes(writes: Counter[tuple[str, str, str]]) -> None:
-    """Operator: 4 children and 4 times the status. The driver: nothing but reports of its progress."""
+    """Operator: 4 children, and the status at each transition. The driver: nothing but reports of its progress."""
     operator = {key[1:]: count for key, count in writes.items() if key[0] == "thaw-operator" and key[2] != "events"}
+    transitions = operator.pop(("patch", "finetunejobs/status"))
     assert operator == {
         ("create", "serviceaccounts"): 1,
         ("create", "rolebindings"): 1,
         ("create", "configmaps"): 1,
         ("create", "rayjobs"): 1,
-        ("patch", "finetunejobs/status"): 4,
     }
+    # Queued, Starting, its cluster ready (which KubeRay may pass over), Running, Succeeded.
+    assert transitions in (4, 5)
     driver = {key[1:] for key in writes if key[0] == f"thaw-trainer-{NAME}"}
     assert driver == {("patch", "finetunejobs/status")}
 

@@ -26,6 +26,7 @@ from thaw_api.field_error import InvalidManifest
 from thaw_api.job import FineTuneJob, FineTuneJobSpec
 from thaw_api.manifest import read_job
 from thaw_trainer.cluster.attempt import Attempt, Ending, ending_of_error, ending_of_result, read_document
+from thaw_trainer.cluster.pod_log import also_to_pod
 from thaw_trainer.cluster.reporter import StatusReporter
 from thaw_trainer.cluster.status_patch import open_sender
 from thaw_trainer.cluster.training_status import Reported, StatusView, timestamp
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     options = parser.parse_args(arguments)
     set_environment()
     _show_warnings()
+    also_to_pod()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         status = run_attempt(options.job, options.claims, attempt_number(os.environ.get(ATTEMPT_VARIABLE, "")))
