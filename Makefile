@@ -48,7 +48,7 @@ quickstart: setup ## Fine-tune MiniLM on the standard library's docstrings: a mo
 .PHONY: test
 test: setup lint ## Run all tests; builds etcd and kube-apiserver from Go modules the first time (about 5 minutes).
 	$(MAKE) --no-print-directory -C examples/quickstart data PYTHON=$(abspath $(BIN))/python
-	$(BIN)/python -m pytest tests/unit tests/api tests/run
+	$(BIN)/python -m pytest tests/unit tests/api tests/run tests/cluster
 
 .PHONY: lint
 lint: setup ## Check format, types, import rules and generated files.

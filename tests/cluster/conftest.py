@@ -75,12 +75,18 @@ def namespace(cluster: TestCluster) -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def job(cluster: TestCluster, namespace: Namespace, tmp_path: Path) -> ClusterJob:
-    """A job that can be created: its model and its table are on a claim."""
+def claimed_job(namespace: Namespace, tmp_path: Path) -> ClusterJob:
+    """A job whose claim is there and empty: enough for what ends before the driver starts."""
     made = ClusterJob(namespace, make_workspace(tmp_path / "workspace"))
     made.prepare()
-    made.hold(cluster.trainer_image)
     return made
+
+
+@pytest.fixture
+def job(cluster: TestCluster, claimed_job: ClusterJob) -> ClusterJob:
+    """A job that can run: its model and its table are on the claim."""
+    claimed_job.hold(cluster.trainer_image)
+    return claimed_job
 
 
 def _teller(config: pytest.Config) -> Callable[[str], None]:

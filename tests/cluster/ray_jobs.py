@@ -62,7 +62,13 @@ def pod(name: str, image: str, command: list[str], **spec: Any) -> dict[str, Any
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name},
-        "spec": {"restartPolicy": "Never", "securityContext": RESTRICTED_POD, "containers": [container], **spec},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": RESTRICTED_POD,
+            "containers": [container],
+            **spec,
+        },
     }
 
 

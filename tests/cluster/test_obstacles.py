@@ -20,22 +20,22 @@ def test_an_image_that_cannot_be_pulled_is_told_and_corrected_while_suspended(jo
     job.reaches("Running", RUN_SECONDS)
 
 
-def test_resources_that_no_node_has_are_told(job: ClusterJob) -> None:
-    job.create(cluster={"workers": {"resources": {"cpu": "500", "memory": "2Gi"}}})
-    assert "Insufficient cpu" in job.explains("Unschedulable", TOLD_SECONDS)
+def test_resources_that_no_node_has_are_told(claimed_job: ClusterJob) -> None:
+    claimed_job.create(cluster={"workers": {"resources": {"cpu": "500", "memory": "2Gi"}}})
+    assert "Insufficient cpu" in claimed_job.explains("Unschedulable", TOLD_SECONDS)
 
 
-def test_a_claim_that_is_missing_is_told_and_once_it_is_there_the_job_starts(job: ClusterJob) -> None:
-    job.create(output={"uri": "pvc://later/out"})
-    assert "the PersistentVolumeClaim later does not exist" in job.explains("ClaimNotFound", TOLD_SECONDS)
-    job.prepare(claim="later")
-    job.reaches("Starting", TOLD_SECONDS)
+def test_a_claim_that_is_missing_is_told_and_once_it_is_there_the_job_starts(claimed_job: ClusterJob) -> None:
+    claimed_job.create(output={"uri": "pvc://later/out"})
+    assert "the PersistentVolumeClaim later does not exist" in claimed_job.explains("ClaimNotFound", TOLD_SECONDS)
+    claimed_job.prepare(claim="later")
+    claimed_job.reaches("Starting", TOLD_SECONDS)
 
 
-def test_a_claim_for_a_single_pod_is_told(job: ClusterJob) -> None:
-    job.prepare(claim="single", access="ReadWriteOncePod")
-    job.create(output={"uri": "pvc://single/out"})
-    assert "ReadWriteOncePod" in job.explains("ClaimNotShareable", TOLD_SECONDS)
+def test_a_claim_for_a_single_pod_is_told(claimed_job: ClusterJob) -> None:
+    claimed_job.prepare(claim="single", access="ReadWriteOncePod")
+    claimed_job.create(output={"uri": "pvc://single/out"})
+    assert "ReadWriteOncePod" in claimed_job.explains("ClaimNotShareable", TOLD_SECONDS)
 
 
 def test_what_only_the_data_can_refute_fails_with_its_field(job: ClusterJob) -> None:
@@ -48,17 +48,17 @@ def test_what_only_the_data_can_refute_fails_with_its_field(job: ClusterJob) -> 
     assert len(status["failure"]["logTail"].encode()) <= 4096
 
 
-def test_a_manifest_that_the_schema_refuses_never_reaches_the_operator(job: ClusterJob) -> None:
+def test_a_manifest_that_the_schema_refuses_never_reaches_the_operator(claimed_job: ClusterJob) -> None:
     refused = {
         "a name that is too long": {"metadata": {"name": "a" * 41}},
-        "a local file": {"spec": job.manifest()["spec"] | {"output": {"uri": "file:out"}}},
+        "a local file": {"spec": claimed_job.manifest()["spec"] | {"output": {"uri": "file:out"}}},
     }
     for manifest in refused.values():
-        answer = job.namespace.api.kubectl(
-            *(f"--namespace={job.namespace.name}", "create", "-f", "-"),
-            input=json.dumps(job.manifest() | manifest),
+        answer = claimed_job.namespace.api.kubectl(
+            *(f"--namespace={claimed_job.namespace.name}", "create", "-f", "-"),
+            input=json.dumps(claimed_job.manifest() | manifest),
             check=False,
         )
         assert answer.returncode != 0
         assert "is invalid" in answer.stderr
-    assert NAME not in job.namespace.kubectl("get", "ftj", "-o", "name")
+    assert NAME not in claimed_job.namespace.kubectl("get", "ftj", "-o", "name")

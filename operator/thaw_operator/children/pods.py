@@ -10,6 +10,7 @@ from thaw_operator.observed import Job
 from thaw_operator.settings import Settings
 
 HEAD_CONTAINER, WORKER_CONTAINER = "ray-head", "ray-worker"
+_GRACE_SECONDS = 5
 _HOSTNAME = "kubernetes.io/hostname"
 
 
@@ -71,6 +72,8 @@ def _template(job: Job, attempt: int, container: str, settings: Settings) -> dic
         "spec": {
             "securityContext": security,
             "enableServiceLinks": False,
+            # Ray's container does not pass the signal on, and epochs that have ended are saved already.
+            "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "containers": [
                 {
                     "name": container,
