@@ -46,7 +46,7 @@ quickstart: setup ## Fine-tune MiniLM on the standard library's docstrings: a mo
 	$(BIN)/python examples/quickstart/check.py examples/quickstart/out
 
 .PHONY: test
-test: setup lint ## Run all tests; builds etcd and kube-apiserver from Go modules the first time (about 5 minutes).
+test: setup lint ## Run all tests; builds Kubernetes from Go modules the first time (20 minutes), then takes about 20.
 	$(MAKE) --no-print-directory -C examples/quickstart data PYTHON=$(abspath $(BIN))/python
 	$(BIN)/python -m pytest tests/unit tests/api tests/run tests/cluster
 
