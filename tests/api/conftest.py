@@ -49,14 +49,12 @@ def api(
 def crd(api: Api) -> str:
     """The FineTuneJob resource, served; the fixture is its full name."""
     api.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    established = ["--for=condition=Established", f"--timeout={ESTABLISHED_SECONDS:g}s"]
-    api.kubectl("wait", *established, f"crd/{RESOURCE}")
 
     def missing() -> str | None:
         answer = api.kubectl("get", RESOURCE, check=False)
         return answer.stderr if answer.returncode else None
 
-    # Discovery and the endpoint follow the condition by a moment.
+    # A resource is served a moment after it was written.
     wait_until(f"{RESOURCE} is served", missing, ESTABLISHED_SECONDS)
     return RESOURCE
 
