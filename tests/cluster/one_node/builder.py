@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,8 +38,24 @@ class Builder:
         self._buildah("build", *options, f"--file={file}", f"--tag={name}", str(context))
 
     def push(self, name: str, layout: Path, reference: str) -> None:
-        """Add the image to an OCI layout; blobs that are there already are not written again."""
+        """Add the image to an OCI layout; layers that are there already are not written again.
+
+        A push to a layout compresses what it writes, and knows a layer again by its uncompressed digest
+        only. So layers go there uncompressed, by way of a plain folder, unless it is but the last that is new.
+        """
+        layers = json.loads(self._buildah("inspect", "--type=image", name))["OCIv1"]["rootfs"]["diff_ids"]
+        blobs = layout / "blobs" / "sha256"
+        if not all((blobs / layer.removeprefix("sha256:")).exists() for layer in layers[:-1]):
+            blobs.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=self.folder) as folder:
+                self._buildah("push", "--disable-compression", name, f"dir:{folder}")
+                for layer in (digest.removeprefix("sha256:") for digest in layers):
+                    (Path(folder) / layer).replace(blobs / layer)
         self._buildah("push", name, f"oci:{layout}:{reference}")
+
+    def prune(self) -> None:
+        """Delete what no named image is made of; the cached steps of an image are kept with it."""
+        self._buildah("rmi", "--prune", "--force")
 
     def _buildah(self, *arguments: str) -> str:
         scratch, known = self.folder / "tmp", self.folder / "known-blobs"

