@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from tests.cluster.jobs import NAME, ClusterJob
+from tests.cluster.polling import wait_until
 
-TOLD_SECONDS, RUN_SECONDS = 60.0, 300.0
+TOLD_SECONDS, RUN_SECONDS, GONE_SECONDS = 60.0, 300.0, 60.0
 
 
 def test_an_image_that_cannot_be_pulled_is_told_and_corrected_while_suspended(job: ClusterJob) -> None:
@@ -18,6 +19,9 @@ def test_an_image_that_cannot_be_pulled_is_told_and_corrected_while_suspended(jo
     job.patch(cluster={"image": None})
     job.patch(suspend=False)
     job.reaches("Running", RUN_SECONDS)
+    # Deleted in the middle, it leaves nothing.
+    job.namespace.kubectl("delete", "ftj", NAME)
+    wait_until("no object of the job is left", lambda: " ".join(job.children()) or None, GONE_SECONDS, 1.0)
 
 
 def test_resources_that_no_node_has_are_told(claimed_job: ClusterJob) -> None:
