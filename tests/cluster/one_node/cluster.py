@@ -72,7 +72,7 @@ class Cluster:
         with self._alone():
             self.start()
             self._install_kuberay()
-            images = thaw_images.imported(self.node, self.say)
+            images = thaw_images.imported(self.node, self.api, self.say)
             self._install_chart(images)
 
     def start(self) -> None:
@@ -80,6 +80,8 @@ class Cluster:
         packages.install_missing(self.say)
         self.layout.state.mkdir(parents=True, exist_ok=True)
         if not self.layout.before.exists():
+            # What a cluster has left that a reboot ended, or the removal of its folder, is no part of the machine.
+            remove_cgroup(self.layout.cgroup)
             Machine.now().write(self.layout.before)
         self.node.start()
         made = credentials.made(self.layout)
@@ -102,7 +104,7 @@ class Cluster:
                 before.restore_settings()
             if self.layout.state.exists():
                 shutil.rmtree(self.layout.state)
-            left = processes_of([self.layout.state], namespace)
+            left = processes_of(self.layout.state, self.layout.cgroup, namespace)
             if before is not None:
                 left += before.changes(Machine.now())
         if left:

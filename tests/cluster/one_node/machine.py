@@ -74,9 +74,12 @@ class Machine:
                 _setting(name).write_text(value)
 
 
-def processes_of(folders: list[Path], node_namespace: str | None) -> list[str]:
-    """A line for each process, but this one and its parents, that runs from or about one of the folders,
-    or in the mount namespace (`mnt:[…]`) of the node."""
+def processes_of(state: Path, cgroup: str, node_namespace: str | None) -> list[str]:
+    """A line for each process of a cluster, but this one and its parents.
+
+    One is known by the cluster's folder in its command, by the mount namespace of the node (`mnt:[…]`),
+    or, in a container, by its cgroup.
+    """
     own = _ancestors(os.getpid())
     found = []
     for process in Path("/proc").iterdir():
@@ -85,9 +88,10 @@ def processes_of(folders: list[Path], node_namespace: str | None) -> list[str]:
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             namespace = os.readlink(process / "ns" / "mnt")
+            cgroups = (process / "cgroup").read_text()
         except OSError:
             continue
-        if namespace == node_namespace or any(str(folder) in command for folder in folders):
+        if namespace == node_namespace or str(state) in command or f"/{cgroup}/" in cgroups:
             found.append(f"processes: left behind: {process.name} {command}")
     return found
 

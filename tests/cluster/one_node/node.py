@@ -40,12 +40,14 @@ class Node:
             namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--propagation=private"]
             self.init.start([*namespaces, "sh", str(INIT), str(self.layout.state), str(self.layout.containerd)])
         wait_until("the node is made", self._unmade, START_SECONDS)
-        if not Path(f"/sys/class/net/{self.layout.host_link}").exists():
+        if not self._wired():
             self._wire()
 
     def kill(self) -> None:
         """End every process of the node, containers included; what it mounted or linked goes with it."""
         self.init.kill()
+        # The kernel takes the link away a moment after the last process: the next node must not take it for its own.
+        wait_until("the link of the node is gone", lambda: "it is there" if self._wired() else None, START_SECONDS)
 
     def command(self, *command: str) -> list[str]:
         """The command that runs `command` in the node."""
@@ -77,6 +79,9 @@ class Node:
         self.init.require()
         done = subprocess.run(self.command("test", "-e", "/run/node-ready"), capture_output=True, check=False)
         return None if done.returncode == 0 else self.init.tail()
+
+    def _wired(self) -> bool:
+        return Path(f"/sys/class/net/{self.layout.host_link}").exists()
 
     def _wire(self) -> None:
         layout = self.layout

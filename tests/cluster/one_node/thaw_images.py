@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.kubectl import Api
 from tests.cluster.one_node.base_image import base_image
 from tests.cluster.one_node.builder import Builder
 from tests.cluster.one_node.image_import import OciLayout, import_image
@@ -34,23 +36,42 @@ class ThawImages:
     trainer: str
 
 
-def imported(node: Node, say: Callable[[str], None]) -> ThawImages:
-    """Both images, in containerd under their content's tag and as `thaw-operator:test`, `thaw-trainer:test`."""
+def imported(node: Node, api: Api, say: Callable[[str], None]) -> ThawImages:
+    """Both images, in containerd under their content's tag and as `thaw-operator:test`, `thaw-trainer:test`.
+
+    Older ones are deleted, but for those that the cluster still runs, or will when a pod is made again.
+    """
     builder = Builder(node.layout.images)
     base = base_image(builder, say)
     key = content_key(ROOT, base)
     present = set(ctr(node, "images", "list", "--quiet").split())
+    workloads = api.kubectl("get", "pods,deployments,rayjobs", "--all-namespaces", "-o", "json").stdout
     for target in TARGETS:
         name = f"docker.io/library/thaw-{target}"
         if f"{name}:{key}" not in present:
             _build_and_import(node, builder, target, base, f"{name}:{key}", say)
         ctr(node, "images", "tag", "--force", f"{name}:{key}", f"{name}:{TAG}")
-        old = [
-            each for each in present if each.startswith(f"{name}:") and each not in (f"{name}:{key}", f"{name}:{TAG}")
-        ]
-        if old:
+        if old := superseded(ctr(node, "images", "list"), name, {key, TAG} | used_tags(workloads, target)):
             ctr(node, "images", "delete", *old)
     return ThawImages(*(f"thaw-{target}:{key}" for target in TARGETS))
+
+
+def used_tags(workloads: str, target: str) -> set[str]:
+    """The tags of thaw's image that these objects, as JSON, name."""
+    return set(re.findall(rf'"(?:docker\.io/library/)?thaw-{target}:([\w.-]+)"', workloads))
+
+
+def superseded(listed: str, name: str, tags: set[str]) -> list[str]:
+    """What containerd can forget of `name` when only these tags are wanted, from what `ctr images list` prints.
+
+    Kubernetes' part of containerd keeps each image under the digest of its configuration too, as
+    `sha256:…`, and that name alone would keep its gigabytes.
+    """
+    rows = [line.split() for line in listed.splitlines()[1:]]
+    targets = {row[0]: row[2] for row in rows}
+    old = [each for each in targets if each.startswith(f"{name}:") and each.rpartition(":")[2] not in tags]
+    wanted = {target for each, target in targets.items() if each not in old and not each.startswith("sha256:")}
+    return [*old, *(each for each, target in targets.items() if each.startswith("sha256:") and target not in wanted)]
 
 
 def content_key(root: Path, base: str) -> str:
