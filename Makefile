@@ -76,7 +76,7 @@ cluster-down: setup ## Remove that cluster without a trace; what took long to bu
 	$(BIN)/python -m tests.cluster.one_node down
 
 .PHONY: bench
-bench: setup ## Run the benchmarks (minutes each); results go to benchmarks/results.
+bench: setup ## Run the benchmarks of one machine (minutes); results go to benchmarks/results.
 	$(BIN)/python benchmarks/turnover.py
 
 .PHONY: clean

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kubernetes import client, config
+
+from thaw_api.yaml_text import read_documents
 
 HERE = Path(__file__).resolve().parent
 JOB = HERE.parent / "examples" / "cluster" / "job.yaml"
@@ -65,7 +66,7 @@ def until(happened: Callable[[], bool]) -> float:
 def start_thaw(cluster: Cluster, round_: int, keep: list[Body]) -> float:
     """A FineTuneJob until its status says Running; the RayJob that was made for it is kept."""
     name = f"start-{round_}"
-    manifest = yaml.safe_load(JOB.read_text(encoding="utf-8"))
+    (manifest,) = read_documents(JOB.read_text(encoding="utf-8"))
     manifest["metadata"]["name"] = name
     manifest["spec"]["output"]["uri"] += f"-{name}-{int(time.time())}"
     cluster.create(THAW, manifest)
