@@ -11,10 +11,8 @@ import pytest
 
 from tests.unit.tiny_jobs import LABELS, TinyJob, labelled_texts, write_csv
 from tests.unit.tiny_models import VOCABULARY, WORDS, family_config, save_tokenizer
-from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_NOT_FOUND, MODEL_UNREADABLE, TrainerError
-from thaw_trainer.uris import UriRoots
 
 SPLITS = ("train", "validation", "test")
 APART = {"data.validation": {"uri": "file:validation.csv"}, "data.test": {"uri": "file:test.csv"}}
@@ -217,59 +215,6 @@ def test_a_model_without_a_tokenizer_is_refused(tiny: TinyJob) -> None:
         file.unlink()
     error = refusal(lambda: prepared(tiny))
     assert (error.reason, error.field) == (MODEL_UNREADABLE, "spec.model.uri")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"data.split.seed": 1},
-        {"data.split.test": 0.2},
-        {"data.split.groupBy": "text"},
-        {"data.columns": {"text": "text"}},
-        {"data.batching": {"maxLength": 16}},
-        {"data.batching": {"strategy": "pad"}},
-        {"data.train.format": "csv"},
-    ],
-)
-def test_a_store_has_another_name_when_the_spec_of_the_data_changes(shared: TinyJob, changes: dict[str, Any]) -> None:
-    assert shared.store(shared.spec(changes)) != shared.store(shared.spec())
-
-
-def test_a_store_has_another_name_when_the_weights_change(tiny: TinyJob) -> None:
-    before = tiny.store(tiny.spec())
-    weights = tiny.root / "model" / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    assert tiny.store(tiny.spec()) != before
-
-
-def test_a_folder_that_was_moved_has_the_same_store_and_the_model_is_found_there(tiny: TinyJob) -> None:
-    before = tiny.store(tiny.spec())
-    moved = tiny.root.rename(tiny.root.with_name(f"{tiny.root.name}-moved"))
-    store = prepare_store(tiny.spec(), UriRoots(moved), moved / "stores")
-    assert store.folder == moved / "stores" / before.name
-    assert store.facts["modelFolder"] == str(moved / "model")
-    assert PreparedStore(store.folder).facts == store.facts
-
-
-@pytest.mark.parametrize("file", ["train.csv", "model/tokenizer.json", "model/config.json"])
-def test_a_store_has_another_name_when_a_file_changes(tiny: TinyJob, file: str) -> None:
-    before = tiny.store(tiny.spec())
-    path = tiny.root / file
-    path.write_text(path.read_text().replace("warm", "bold").replace('"hidden_size": 16', '"hidden_size":  16'))
-    assert tiny.store(tiny.spec()) != before
-
-
-def test_a_store_is_shared_by_trials_that_differ_elsewhere(shared: TinyJob) -> None:
-    base = shared.store(shared.spec())
-    assert shared.store(shared.spec({"training.optimizer.lr": 0.5, "freezing": {"preset": "gradual"}})) == base
-
-
-def test_a_store_is_not_made_again(shared: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shared.store(shared.spec())
-    monkeypatch.setattr("thaw_trainer.data.labelled_texts.read_splits", None)
-    assert prepare_store(shared.spec(), UriRoots(shared.root), shared.root / "stores").folder == folder
 
 
 def test_the_fingerprint_follows_the_rows_and_not_the_tokenizer(tiny: TinyJob) -> None:
