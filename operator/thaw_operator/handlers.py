@@ -47,6 +47,7 @@ class Handlers:
         kopf.on.probe(id="reconciles", errors=kopf.ErrorsMode.PERMANENT, registry=self.registry)(self._probe)
 
     async def _start(self, settings: kopf.OperatorSettings, **found: Any) -> None:
+        self._seen.clear()
         settings.posting.enabled = False
         settings.peering.standalone = True
         for resource, _ in _CHILDREN.values():

@@ -19,6 +19,7 @@ from thaw_operator.reconcile import Reconciler
 from thaw_operator.settings import Settings
 from thaw_operator.work_queue import WorkQueue, work
 
+_NOT_FOUND, _AGAIN_SECONDS = 404, 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -63,13 +64,23 @@ async def run(settings: Settings) -> None:
 async def _watch(handlers: Handlers, settings: Settings) -> None:
     namespaces = settings.served_namespaces()
     endpoint = f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None
-    await kopf.operator(
-        registry=handlers.registry,
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        liveness_endpoint=endpoint,
-    )
+    while True:
+        try:
+            await kopf.operator(
+                registry=handlers.registry,
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                liveness_endpoint=endpoint,
+            )
+        except Exception as error:
+            # KubeRay's resources came or went while their watch was opened. kopf's own class of this is private.
+            if getattr(error, "status", None) != _NOT_FOUND:
+                raise
+            _log.warning("a watched resource is not served: %s; watching anew", error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 async def _work(handlers: Handlers, api: ClusterApi, queue: WorkQueue, settings: Settings, metrics: Metrics) -> None:

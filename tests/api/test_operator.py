@@ -259,16 +259,18 @@ def test_a_job_that_is_created_again_waits_for_the_old_ones_objects(scene: Scene
 
 
 def test_kuberay_that_is_installed_later_is_noticed(
-    api: Api, scene: Scene, operator: OperatorProcess, ray_kinds: Path
+    api: Api, scene: Scene, rights: Path, tmp_path: Path, ray_kinds: Path
 ) -> None:
     api.kubectl("delete", "crd", *RAY_KINDS)
-    try:
-        scene.claim()
-        scene.create()
-        job = scene.reaches("Queued", "KubeRayNotInstalled")
-        assert "install KubeRay" in job["status"]["message"]
-    finally:
-        install_ray_kinds(api, ray_kinds)
-    scene.reaches("Starting")
-    scene.kuberay.starts("sections-1")
-    scene.reaches("Running")
+    with ExitStack() as running:
+        try:
+            running.enter_context(operator_process(rights, tmp_path))
+            scene.claim()
+            scene.create()
+            job = scene.reaches("Queued", "KubeRayNotInstalled")
+            assert "install KubeRay" in job["status"]["message"]
+        finally:
+            install_ray_kinds(api, ray_kinds)
+        scene.reaches("Starting")
+        scene.kuberay.starts("sections-1")
+        scene.reaches("Running")
