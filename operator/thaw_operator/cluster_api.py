@@ -30,6 +30,7 @@ _PATHS = {
     "RayJob": ("/apis/ray.io/v1", "rayjobs"),
 }
 _RAY = "/apis/ray.io/v1"
+_RAY_KINDS = {"rayjobs", "rayclusters"}
 
 
 class Changed(Exception):
@@ -55,12 +56,12 @@ class ClusterApi:
             return None
 
     async def knows_ray_jobs(self) -> bool:
-        """Whether KubeRay's kinds are installed."""
+        """Whether KubeRay's kinds are served."""
         try:
             served = await self._request("get", "RayJob", _RAY)
         except NotFoundError:
             return False
-        return any(one["name"] == _PATHS["RayJob"][1] for one in served.get("resources") or ())
+        return {one["name"] for one in served.get("resources") or ()} >= _RAY_KINDS
 
     async def create(self, manifest: dict[str, Any]) -> None:
         """Creates a child; raises Changed when its name is held meanwhile, or its kind or namespace is gone."""

@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
     handlers = Handlers(queue, settings.reconcile_seconds)
     async with ApiClient() as client:
         api = ClusterApi(client, metrics.requested)
-        watching = asyncio.create_task(_watch(handlers, settings))
+        watching = asyncio.create_task(_watch(handlers, api, settings))
         working = [asyncio.create_task(_work(handlers, api, queue, settings, metrics)) for _ in range(settings.workers)]
         done, _ = await asyncio.wait([watching, *working], return_when=asyncio.FIRST_COMPLETED)
         for task in (watching, *working):
@@ -61,10 +61,17 @@ async def run(settings: Settings) -> None:
             task.result()
 
 
-async def _watch(handlers: Handlers, settings: Settings) -> None:
+async def _watch(handlers: Handlers, api: ClusterApi, settings: Settings) -> None:
+    """Runs kopf until the process is told to end; anew when KubeRay's resources have come or gone.
+
+    kopf looks for new resources when a CRD is written, which is a moment before they are served: it may miss them for
+    ever. When it starts, it sees all that there are.
+    """
     namespaces = settings.served_namespaces()
     endpoint = f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None
     while True:
+        installed = asyncio.Event()
+        noticing = asyncio.create_task(_notice_kuberay(api, installed, settings.recheck_seconds))
         try:
             await kopf.operator(
                 registry=handlers.registry,
@@ -72,15 +79,37 @@ async def _watch(handlers: Handlers, settings: Settings) -> None:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 liveness_endpoint=endpoint,
+                stop_flag=installed,
             )
         except Exception as error:
-            # KubeRay's resources came or went while their watch was opened. kopf's own class of this is private.
+            # A watch was opened while its resource went away. kopf's own class of this is private.
             if getattr(error, "status", None) != _NOT_FOUND:
                 raise
             _log.warning("a watched resource is not served: %s; watching anew", error)
             await asyncio.sleep(_AGAIN_SECONDS)
         else:
-            return
+            if not installed.is_set():
+                return
+            _log.info("KubeRay has been installed; watching anew")
+        finally:
+            noticing.cancel()
+
+
+async def _notice_kuberay(api: ClusterApi, installed: asyncio.Event, seconds: float) -> None:
+    """Where KubeRay is missing now, sets the event when it has come."""
+    missed = False
+    while not await _knows_ray_jobs(api):
+        missed = True
+        await asyncio.sleep(seconds)
+    if missed:
+        installed.set()
+
+
+async def _knows_ray_jobs(api: ClusterApi) -> bool:
+    try:
+        return await api.knows_ray_jobs()
+    except Exception:  # the apiserver is away: kopf says so, and looks again as well
+        return False
 
 
 async def _work(handlers: Handlers, api: ClusterApi, queue: WorkQueue, settings: Settings, metrics: Metrics) -> None:
