@@ -28,6 +28,8 @@ CLAIMS_FOLDER = "/thaw/claims"
 """`pvc://claim/path` is the folder or file `CLAIMS_FOLDER/claim/path` in every pod of the job."""
 ATTEMPT_VARIABLE = "THAW_ATTEMPT"
 """Environment variable of the head: the attempt's number."""
+HEAD_CONTAINER = "ray-head"
+"""The head's container, whose log has what the driver prints."""
 DRIVER_COMMAND = "python -m thaw_trainer.on_cluster"
 """The entrypoint of the RayJob."""
 

@@ -8,12 +8,10 @@ from thaw_api.job import KIND
 from thaw_operator.children.claims import claims_of
 from thaw_operator.children.ray_job import RAY_JOB
 from thaw_operator.cluster_api import ClusterApi
-from thaw_operator.decide.status import attempt_of
+from thaw_operator.decide.status import is_over, wanted_attempt
 from thaw_operator.decide.wanted import wanted_children
 from thaw_operator.observed import Child, Claim, Job, Key, Observed, Pod, RayCluster, RayJob, Reference
 from thaw_operator.views import child_view, claim_view, job_view, ray_job_view
-
-_OVER = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,13 @@ async def observe(api: ClusterApi, indices: Indices, key: Key) -> Observed | Non
 
 
 def _may_create(job: Job) -> bool:
-    return not job.deleting and job.spec is not None and not job.spec.suspend and job.status.phase not in _OVER
+    return not job.deleting and job.spec is not None and not job.spec.suspend and not is_over(job)
 
 
 def _missing(job: Job, children: Mapping[Reference, Child]) -> Iterable[Reference]:
-    """Names that the newest attempt needs, and the one that follows a suspended one, and that no index knows: nobody's,
-    a stranger's, or so new that the index has not heard of it."""
-    attempt = attempt_of(job)
-    wanted = wanted_children(job, attempt + 1 if job.status.phase == "Suspended" or not attempt else attempt)
+    """Names that the wanted attempt needs and that no index knows: nobody's, a stranger's, or so new that the index has
+    not heard of it."""
+    wanted = wanted_children(job, wanted_attempt(job))
     return [reference for reference in wanted if reference not in children]
 
 

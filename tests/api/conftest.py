@@ -13,6 +13,7 @@ from tests.cluster.binaries import BinaryError, Finder
 from tests.cluster.control_plane import control_plane
 from tests.cluster.kubectl import Api
 from tests.cluster.polling import wait_until
+from tests.cluster.telling import teller
 
 CRD = Path(__file__).resolve().parents[2] / "crds" / "thaw.dev_finetunejobs.yaml"
 RESOURCE = "finetunejobs.thaw.dev"
@@ -27,7 +28,7 @@ def api(
 ) -> Iterator[Api]:
     """A server that answers, and kubectl for it, for the whole run."""
     folder = tmp_path_factory.mktemp("control-plane")
-    finder = Finder(os.environ, say=_teller(request.config))
+    finder = Finder(os.environ, say=teller(request.config))
     named = os.environ.get("THAW_TEST_KUBECONFIG")
     programs = ["kubectl"] if named else ["etcd", "kube-apiserver", "kubectl"]
     paths: dict[str, Path] = {}
@@ -57,14 +58,3 @@ def crd(api: Api) -> str:
     # A resource is served a moment after it was written.
     wait_until(f"{RESOURCE} is served", missing, ESTABLISHED_SECONDS)
     return RESOURCE
-
-
-def _teller(config: pytest.Config) -> Callable[[str], None]:
-    """Says at once what takes minutes; a worker of xdist has no terminal and stays silent."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-
-    def say(line: str) -> None:
-        if isinstance(reporter, pytest.TerminalReporter):
-            reporter.write_line(line)
-
-    return say

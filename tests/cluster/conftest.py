@@ -16,6 +16,7 @@ from tests.cluster.kubectl import Api
 from tests.cluster.namespaces import Namespace, namespace_of
 from tests.cluster.one_node.cluster import cluster_of, unsupported
 from tests.cluster.one_node.packages import PackagesMissing
+from tests.cluster.telling import teller
 from tests.run.workspace import make_workspace
 
 TRAINER_IMAGE = "thaw-trainer:test"
@@ -44,7 +45,7 @@ def cluster(
     cannot_run: Callable[[str, str], NoReturn],
 ) -> Iterator[TestCluster]:
     """A cluster that runs already is used and goes on; one that is made for the tests ends with them."""
-    say = _teller(request.config)
+    say = teller(request.config)
     finder = Finder(os.environ, say)
     named = os.environ.get("THAW_TEST_KUBECONFIG")
     lacking = None if named else unsupported()
@@ -87,14 +88,3 @@ def job(cluster: TestCluster, claimed_job: ClusterJob) -> ClusterJob:
     """A job that can run: its model and its table are on the claim."""
     claimed_job.hold(cluster.trainer_image)
     return claimed_job
-
-
-def _teller(config: pytest.Config) -> Callable[[str], None]:
-    """Says at once what takes minutes; a worker of xdist has no terminal and stays silent."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-
-    def say(line: str) -> None:
-        if isinstance(reporter, pytest.TerminalReporter):
-            reporter.write_line(line)
-
-    return say

@@ -4,10 +4,9 @@ import sys
 
 from kubernetes import watch
 
+from thaw_api.contract import HEAD_CONTAINER
 from thaw_cli.kube.jobs import ClusterError, Jobs
 from thaw_cli.kube.shown import outcome_of, phase_of
-
-HEAD_CONTAINER = "ray-head"
 
 
 def print_logs(jobs: Jobs, name: str, *, follow: bool) -> int:

@@ -9,7 +9,7 @@ from thaw_operator.children.ownership import labels_of
 from thaw_operator.observed import Job
 from thaw_operator.settings import Settings
 
-HEAD_CONTAINER, WORKER_CONTAINER = "ray-head", "ray-worker"
+WORKER_CONTAINER = "ray-worker"
 _GRACE_SECONDS = 5
 _HOSTNAME = "kubernetes.io/hostname"
 
@@ -17,7 +17,7 @@ _HOSTNAME = "kubernetes.io/hostname"
 def head_template(job: Job, attempt: int, settings: Settings) -> dict[str, Any]:
     """The head's pod: the driver runs in it, and only it has a token."""
     assert job.spec is not None
-    template = _template(job, attempt, HEAD_CONTAINER, settings)
+    template = _template(job, attempt, contract.HEAD_CONTAINER, settings)
     pod, container = template["spec"], template["spec"]["containers"][0]
     container["env"].append({"name": contract.ATTEMPT_VARIABLE, "value": str(attempt)})
     container["resources"] = {

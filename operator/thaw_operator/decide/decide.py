@@ -18,9 +18,11 @@ from thaw_operator.decide.status import (
     Changes,
     active_seconds,
     attempt_of,
+    is_over,
     notices_of,
     owned_part,
     status_of,
+    wanted_attempt,
 )
 from thaw_operator.decide.wanted import missing, unfinished, unwanted, wanted_children
 from thaw_operator.observed import Child, Job, Observed, RayJob
@@ -35,7 +37,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     job = observed.job
     if job.deleting:
         return Decision()
-    if job.status.phase in ("Succeeded", "Failed"):
+    if is_over(job):
         return _after_the_end(observed)
     if job.spec is None:
         message = "; ".join(str(error) for error in job.errors)
@@ -60,8 +62,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
             "infrastructure", reasons.RAY_JOB_DELETED, f"somebody deleted {attempt_name(job.key.name, attempt)}"
         )
         return _after_loss(observed, now, attempt, gone)
-    resuming = job.status.phase == "Suspended"
-    return _begin(observed, now, settings, attempt + 1 if resuming or attempt == 0 else attempt, deadline)
+    return _begin(observed, now, settings, wanted_attempt(job), deadline)
 
 
 def _begin(observed: Observed, now: datetime, settings: Settings, attempt: int, deadline: datetime | None) -> Decision:

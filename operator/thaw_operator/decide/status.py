@@ -35,6 +35,17 @@ def attempt_of(job: Job) -> int:
     return int(name.rpartition("-")[2]) if name else 0
 
 
+def wanted_attempt(job: Job) -> int:
+    """The attempt that is wanted: the newest one, or the next where there is none yet, or the last was suspended."""
+    newest = attempt_of(job)
+    return newest + 1 if newest == 0 or job.status.phase == "Suspended" else newest
+
+
+def is_over(job: Job) -> bool:
+    """Whether the job has ended, for good."""
+    return job.status.phase in _OVER
+
+
 def active_seconds(status: FineTuneJobStatus, now: datetime) -> float:
     """How long the job has been active; time in a queue or suspended does not count."""
     since = status.active_since
