@@ -25,6 +25,7 @@ SLOTS_NOT_READY = "SlotsNotReady"
 OUTPUT_NOT_WRITABLE = "OutputNotWritable"
 OUTPUT_OF_ANOTHER_JOB = "OutputOfAnotherJob"
 NOT_ENOUGH_CORES = "NotEnoughCores"
+PREFIX_NOT_CACHEABLE = "PrefixNotCacheable"
 DRIVER_ERROR = "DriverError"
 
 

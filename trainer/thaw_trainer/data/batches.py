@@ -73,6 +73,15 @@ def plan_epoch(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
+def scattered(plans: Sequence[BatchPlan]) -> BatchPlan:
+    """A batch of one class whose rows come from as many of its batches as possible, in another order."""
+    rows = np.concatenate([plan.rows[: plan.filled] for plan in plans])
+    size = len(plans[0].rows)
+    chosen = rows[:: max(1, len(rows) // size)][:size][::-1]
+    padded = np.concatenate([chosen, np.full(size - len(chosen), chosen[0], dtype=np.int64)])
+    return BatchPlan(padded, len(chosen), plans[0].width)
+
+
 def _cut(order: Rows, lengths: NDArray[np.int32], widths: NDArray[np.int64], batch_size: int) -> list[BatchPlan]:
     class_of_row = np.searchsorted(widths, lengths[order])
     batches = []

@@ -35,6 +35,12 @@ class Layout:
     """Every name that a tensor goes by."""
     stacks: dict[str, tuple[str, ...]]
     """Name of each module that calls blocks one after another -> names of the blocks' modules."""
+    block_modules: tuple[tuple[str, ...], ...]
+    """Names of each block's modules: one, or several that run side by side."""
+    stack_of: tuple[int, ...]
+    """Number of each block's stack."""
+    place_of_name: dict[str, int]
+    """Where each name of a tensor stands by itself: a tied tensor has several."""
 
     def names(self, first: int, last: int) -> list[str]:
         """Names of the tensors whose place is in first..last, both included."""
@@ -91,7 +97,17 @@ def find_layout(model: nn.Module) -> Layout:
         kind[name] = frozenset().union(*(kinds[each] for each in names))
         aliases[name] = tuple(names)
     blocks_of = {stack.parent: tuple(name for block in stack.blocks for name in block) for stack in stacks}
-    return Layout(place, stacks[-1].last + 1, size, kind, aliases, blocks_of)
+    return Layout(
+        place=place,
+        blocks=stacks[-1].last + 1,
+        size=size,
+        kind=kind,
+        aliases=aliases,
+        stacks=blocks_of,
+        block_modules=tuple(block for stack in stacks for block in stack.blocks),
+        stack_of=tuple(index for index, stack in enumerate(stacks) for _ in stack.blocks),
+        place_of_name=places,
+    )
 
 
 def _find_stacks(model: nn.Module) -> list[_Stack]:

@@ -24,6 +24,7 @@ from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.learning_rate import rate_factor
 from thaw_trainer.loop.optimizer import phase_optimizer, set_rates
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.prefix.cache import Prefix, PrefixSite
 from thaw_trainer.tasks.protocol import Task
 
 _STEPS_BETWEEN_CHECKS = 20
@@ -51,6 +52,8 @@ class EpochReport:
     ended: float
     best_epoch: int
     last: bool
+    prefix: dict[str, Any] = field(default_factory=dict)
+    """What the prefix cache did: see `Prefix.facts`."""
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,10 +78,12 @@ class Span:
 
 
 class Steps:
-    """What `run_trial` is given from outside: where to report, and the clock."""
+    """What `run_trial` is given from outside: where to report, the clock, and the prefix cache, if there is one."""
 
-    def __init__(self, report: Callable[[dict[str, Any]], bool], clock: Callable[[], float]) -> None:
-        self.report, self.clock = report, clock
+    def __init__(
+        self, report: Callable[[dict[str, Any]], bool], clock: Callable[[], float], prefix: PrefixSite | None = None
+    ) -> None:
+        self.report, self.clock, self.prefix = report, clock, prefix
 
 
 def run_trial(
@@ -104,6 +109,8 @@ def run_trial(
         warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks)
         metric, mode = objective(spec)
         plan = Plan(phases, spec.training.epochs, metric, mode, modes, spec.training.early_stopping)
+        prefix = Prefix(steps.prefix, task, spec, layout, gang)
+        prefix.prepare(model)
         checkpoints = Checkpoints(folder)
         progress, history, saved = Progress(), [], checkpoints.newest()
         if saved:
@@ -121,7 +128,9 @@ def run_trial(
             if progress.phase != entered:
                 if phase.restore_best and progress.phase_epoch == 0 and progress.best_epoch:
                     _restore(model, task, spec, checkpoints.best_file(progress.best_epoch))
+                prefix.leave()
                 set_trainable(model, layout, phase.train)
+                prefix.enter(model, phase.train, _trained_in(phases[: progress.phase]))
                 optimizer = phase_optimizer(model, layout, phase, spec.training.optimizer, optimizer)
                 wrapped = gang.wrap(model)
                 entered = progress.phase
@@ -131,9 +140,9 @@ def run_trial(
             assert optimizer is not None
             started = steps.clock()
             span = Span.of(spec, phase, progress, steps_per_epoch)
-            losses = _train_epoch(task, spec, wrapped, optimizer, progress, span, gang)
+            losses = _train_epoch(task, spec, wrapped, optimizer, progress, span, gang, prefix)
             gang.average_buffers(model)
-            metrics = measure_split(model, task, "validation", gang, spec.training)
+            metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
             progress, move = after_epoch(progress, metrics, plan)
             report = EpochReport(
                 epoch=progress.epoch,
@@ -147,6 +156,7 @@ def run_trial(
                 ended=steps.clock(),
                 best_epoch=progress.best_epoch,
                 last=move == "end",
+                prefix=prefix.facts(),
                 warnings=[*warnings, *(_unreached(phases, progress) if move == "end" else ())],
             ).as_dict()
             history.append(report)
@@ -169,6 +179,7 @@ def _train_epoch(
     progress: Progress,
     span: Span,
     gang: Gang,
+    prefix: Prefix,
 ) -> list[float]:
     """One pass over the training rows; returns each step's mean loss over all workers.
 
@@ -185,7 +196,7 @@ def _train_epoch(
         sums = torch.zeros(2, dtype=torch.float64, device=gang.device)  # loss, count
         for index, batch in enumerate(parts):
             with without_sync(model, skip=index < len(parts) - 1):
-                with autocast(training, gang.device):
+                with prefix.giving(batch), autocast(training, gang.device):
                     loss, count = task.step(model, batch, gang.device)
                 torch.autograd.backward(loss)
             sums += torch.stack([loss.detach().double(), torch.tensor(count, dtype=torch.float64, device=gang.device)])
@@ -233,7 +244,11 @@ def _may_go_on(report: dict[str, Any], steps: Steps, gang: Gang) -> bool:
 def _moved(phases: tuple[Phase, ...], progress: Progress, move: str) -> frozenset[str]:
     """Tensors that some phase so far has trained."""
     entered = progress.phase if move == "next-phase" else progress.phase + 1
-    return frozenset().union(*(phase.train for phase in phases[:entered]))
+    return _trained_in(phases[:entered])
+
+
+def _trained_in(phases: tuple[Phase, ...]) -> frozenset[str]:
+    return frozenset().union(*(phase.train for phase in phases))
 
 
 def _unreached(phases: tuple[Phase, ...], progress: Progress) -> list[str]:

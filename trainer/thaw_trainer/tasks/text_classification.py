@@ -15,7 +15,7 @@ from torch import nn
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.data.labelled_texts import prepare_store
-from thaw_trainer.data.store import PreparedStore, ragged
+from thaw_trainer.data.store import PreparedStore, digest, ragged
 from thaw_trainer.models import sequence_classifier
 from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion
 from thaw_trainer.tasks.protocol import JobFiles, Predictions, Share
@@ -27,6 +27,8 @@ _EVALUATION_ROWS = 32
 class TextBatch:
     """`input_ids` and `attention_mask` [rows, width]; `label`, `id` and `weight` (1 counts, 0 fills up) [rows]."""
 
+    split: str
+    plan: BatchPlan
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     label: NDArray[np.int64]
@@ -38,6 +40,7 @@ class TextRows:
     """The rows of one split, mapped from the store."""
 
     def __init__(self, store: PreparedStore, split: str) -> None:
+        self.split = split
         table = store.table(split)
         self.tokens, self.offsets = ragged(table["input_ids"])
         self.label = table["label"].to_numpy()
@@ -59,7 +62,9 @@ class TextRows:
             input_ids[place, span] = tokens
             attention_mask[place, span] = 1
         weight = (np.arange(len(plan.rows)) < plan.filled).astype(np.float32)
-        return TextBatch(input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight)
+        return TextBatch(
+            self.split, plan, input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight
+        )
 
 
 class TextClassification:
@@ -102,9 +107,25 @@ class TextClassification:
                 for accumulated in range(training.gradient_accumulation)
             ]
         else:
-            chosen = plan_batches(rows.lengths, self.widths, _EVALUATION_ROWS)[share.rank :: share.world]
-        facts = self.store.facts
-        return (rows.collate(plan, facts["padToken"] or 0, facts["padLeft"]) for plan in chosen)
+            chosen = self.sweep(split, share)[share.rank :: share.world]
+        return (self.collate(split, plan) for plan in chosen)
+
+    def sweep(self, split: str, share: Share) -> list[BatchPlan]:
+        """See Task."""
+        training = self.spec.training
+        parts = training.gradient_accumulation * share.world
+        batch_rows = training.batch_size // parts if split == "train" else _EVALUATION_ROWS
+        return plan_batches(self.rows[split].lengths, self.widths, batch_rows)
+
+    def collate(self, split: str, plan: BatchPlan) -> TextBatch:
+        """See Task."""
+        return self.rows[split].collate(plan, self.store.facts["padToken"] or 0, self.store.facts["padLeft"])
+
+    def pristine_key(self) -> str:
+        """See Task. The store's name is a digest of rows, tokenizer and weights."""
+        model = self.spec.model
+        seed = self.spec.training.seed if model.init == "random" else None
+        return digest(self.store.folder.name, model.dtype, model.init, seed, self.widths.tolist())
 
     def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
