@@ -22,7 +22,6 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         (bool(spec.data.features), "data.features"),
         (bool(spec.data.augment), "data.augment"),
         (spec.data.batching.strategy == "pack", "data.batching.strategy=pack"),
-        (spec.freezing.cache is not None and spec.freezing.cache.mode != "never", "freezing.cache"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
         (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
         (bool(spec.evaluation.slices), "evaluation.slices"),

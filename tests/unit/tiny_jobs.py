@@ -18,6 +18,7 @@ from thaw_api.tasks import TASKS
 from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import State, Steps, run_trial
+from thaw_trainer.prefix.cache import PrefixSite
 from thaw_trainer.tasks.protocol import Share, Task
 from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
 from thaw_trainer.uris import UriRoots
@@ -100,6 +101,7 @@ def run(
     gang: Gang | None = None,
     answer: Callable[[Report], bool] = lambda report: True,
     reported: int = 0,
+    prefix: PrefixSite | None = None,
 ) -> Run:
     """Runs a trial; `answer` decides after each report whether it goes on."""
     result = Run()
@@ -108,7 +110,7 @@ def run(
         result.reports.append(item)
         return answer(item)
 
-    steps = Steps(report, clock=lambda: 0.0)
+    steps = Steps(report, lambda: 0.0, prefix)
     result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
     return result
 

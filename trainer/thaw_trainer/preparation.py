@@ -1,22 +1,26 @@
 """Everything that is known before training: stores for each searched value, and schedules that resolve."""
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.schema_model import Scalar
-from thaw_api.search_space import searched_values, trial_spec
+from thaw_api.search import ParameterSpec
+from thaw_api.search_space import searched_values, trial_count, trial_spec
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.progress import longest_phase
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.prefix.plan import PrefixPlan, plan_prefix
 from thaw_trainer.tasks.protocol import JobFiles, TaskKind
 
 _OF_THE_STORE = ("data", "model.uri")
 _OF_THE_SCHEDULE = ("freezing", "training.epochs")
+_MOST_SCHEDULES = 256
+"""A larger space of schedules is judged by so many of them."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Prepared:
     layout: Layout
     first_phase: int
     """Epochs of the first freezing phase."""
+    prefixes: dict[str, PrefixPlan]
+    """What is expected of the prefix cache, by `model.uri`."""
 
     def store_of(self, spec: FineTuneJobSpec) -> Path:
         """The store of a trial's spec."""
@@ -56,13 +62,17 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
     layout = find_layout(kind.empty_model(spec, base))
     phases = check_schedules(spec, layout)
+    prefixes = {spec.model.uri: _plan_prefix(spec, layout)}
     for variant in variants:
-        if variant.model != spec.model:
-            check_schedules(variant, find_layout(kind.empty_model(variant, stores[inputs_key(variant)])))
+        if variant.model.uri not in prefixes:
+            its_layout = find_layout(kind.empty_model(variant, stores[inputs_key(variant)]))
+            check_schedules(variant, its_layout)
+            prefixes[variant.model.uri] = _plan_prefix(variant, its_layout)
     return Prepared(
         stores=stores | {inputs_key(spec): base},
         facts=PreparedStore(base).facts,
         layout=layout,
+        prefixes=prefixes,
         first_phase=longest_phase(phases[0].until, 0, spec.training.epochs) if len(phases) > 1 else 1,
     )
 
@@ -84,6 +94,33 @@ def check_schedules(spec: FineTuneJobSpec, layout: Layout) -> tuple[Phase, ...]:
                     f"spec.search.parameters[{index}]",
                 ) from error
     return phases
+
+
+def _plan_prefix(spec: FineTuneJobSpec, layout: Layout) -> PrefixPlan:
+    """The boundaries of every schedule that the search may try, and how often each is expected."""
+    searched = [
+        each
+        for each in spec.search.parameters or ()
+        if each.path.startswith(_OF_THE_SCHEDULE) and ".lr" not in each.path
+    ]
+    points = product(*(_tried(parameter) for parameter in searched))
+    paths = [parameter.path for parameter in searched]
+    schedules = []
+    for point in islice(points, _MOST_SCHEDULES):
+        try:
+            variant = trial_spec(spec, dict(zip(paths, point, strict=True)))
+            phases = resolve_schedule(variant.freezing, variant.training, layout)
+        except (ValueError, TrainerError):
+            continue  # values that do not go together are that trial's failure
+        schedules.append((phases, variant.training.epochs))
+    return plan_prefix(spec.freezing.cache, schedules, layout, trial_count(spec))
+
+
+def _tried(parameter: ParameterSpec) -> list[Scalar]:
+    """Every value of a choice or of a short range of whole numbers, or both ends of another range."""
+    if parameter.int is not None and parameter.int.max - parameter.int.min < _MOST_SCHEDULES:
+        return list(range(parameter.int.min, parameter.int.max + 1))
+    return searched_values(parameter)
 
 
 def _variants(spec: FineTuneJobSpec, prefixes: tuple[str, ...]) -> list[FineTuneJobSpec]:

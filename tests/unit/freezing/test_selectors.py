@@ -22,7 +22,7 @@ def layout_of(blocks: int) -> Layout:
     kind["embed.weight"] = frozenset({"embedding"})
     aliases: dict[str, tuple[str, ...]] = {name: (name,) for name in place}
     aliases["embed.weight"] = ("embed.weight", "output.weight")
-    return Layout(place, blocks, dict.fromkeys(place, 1), kind, aliases, {})
+    return Layout(place, blocks, dict.fromkeys(place, 1), kind, aliases, {}, (), (), {})
 
 
 LAYOUT = layout_of(4)

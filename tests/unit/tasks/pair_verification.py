@@ -83,6 +83,9 @@ class PairVerification:
         self.built.append(Encoder())
         return self.built[-1]
 
+    def row_source(self) -> None:
+        """See Task: pairs are drawn anew in each epoch."""
+
     def steps_per_epoch(self) -> int:
         """See Task."""
         return STEPS

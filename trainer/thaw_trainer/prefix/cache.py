@@ -31,7 +31,7 @@ from thaw_trainer.prefix.replay import Replay
 from thaw_trainer.prefix.shelf import Shelf
 from thaw_trainer.prefix.survey import NotCacheable, Surveyed, survey
 from thaw_trainer.prefix.worth import Estimate, measure_disk, memory_for_pages
-from thaw_trainer.tasks.protocol import Batch, Task
+from thaw_trainer.tasks.protocol import Batch, RowSource, Task
 
 SPLITS = ("train", "validation")
 """The splits that every trial goes over; the test rows are read once."""
@@ -68,12 +68,13 @@ class Prefix:
         """`site`: None computes everything."""
         self._memory = site.memory if site else PrefixMemory(Path())
         self._plan = site.plan if site else PrefixPlan("never", 0, {})
-        self._task = task
+        self._task, self._rows = task, task.row_source()
         self._training, self._layout, self._gang = spec.training, layout, gang
         self._entries: dict[str, Entry] = {}
         self._replay: Replay | None = None
         self._why = ""
-        self._sweeps = {split: task.sweep(split, gang.share) for split in SPLITS if self._plan.passes}
+        wanted = SPLITS if self._plan.passes else ()
+        self._sweeps = {split: self._rows.sweep(split, gang.share) for split in wanted if self._rows}
         if self._memory.shelf is None:
             self._memory.shelf = Shelf(self._memory.root, self._plan.budget)
         self._shelf = self._memory.shelf
@@ -84,7 +85,7 @@ class Prefix:
         Raises:
             TrainerError: PrefixNotCacheable, when the manifest says `always` and it cannot be.
         """
-        if not self._plan.passes or self._knows_all():
+        if not self._sweeps or self._knows_all():
             return
         began = time.perf_counter()
         try:
@@ -109,7 +110,9 @@ class Prefix:
         self.leave()
         boundary = boundary_of(self._layout, train)
         if not self._plan.passes:
-            self._why = "the cache is off" if self._plan.mode == "never" else "no phase has frozen blocks below"
+            self._why = "the cache is off" if self._plan.mode == "never" else "no phase has frozen blocks"
+        elif not self._sweeps:
+            self._why = "the task has other rows in each epoch"
         elif boundary < 1:
             self._why = "no frozen block is below what is trained"
         else:
@@ -123,9 +126,9 @@ class Prefix:
 
     def giving(self, batch: Batch) -> AbstractContextManager[None]:
         """Inside, the model's forward of this batch replays, if its split is cached."""
-        entry = self._entries.get(batch.split)
-        if self._replay is None or entry is None:
+        if self._replay is None or batch.split not in self._entries:
             return nullcontext()
+        entry = self._entries[batch.split]
         return self._giving(self._replay, entry, batch.plan)
 
     def facts(self) -> dict[str, Any]:
@@ -155,15 +158,26 @@ class Prefix:
         versions = (torch.__version__, transformers.__version__)
         batch_rows = len(self._sweeps[split][0].rows)
         return digest(
-            VERSION, self._task.pristine_key(), split, boundary, batch_rows, self._training.precision, device, versions
+            VERSION,
+            self._source().pristine_key(),
+            split,
+            boundary,
+            batch_rows,
+            self._training.precision,
+            device,
+            versions,
         )
 
+    def _source(self) -> RowSource:
+        assert self._rows is not None, "there are sweeps"
+        return self._rows
+
     def _prepare_split(self, model: nn.Module, split: str) -> None:
-        sweep = self._sweeps[split]
+        rows, sweep = self._source(), self._sweeps[split]
         keys = {boundary: self._key(split, boundary) for boundary in self._plan.passes}
 
         def run(plan: BatchPlan) -> Any:
-            return self._task.predict(model, self._task.collate(split, plan), self._gang.device)
+            return self._task.predict(model, rows.collate(split, plan), self._gang.device)
 
         model.eval()
         with torch.inference_mode(), autocast(self._training, self._gang.device):
@@ -175,7 +189,9 @@ class Prefix:
                 if lacking:
                     found = survey(model, self._layout, lacking, split, sweep, run)
                     self._lay_out(found, keys)
-                    entries |= {b: Entry(self._shelf.folder(keys[b]), sweep) for b in lacking if self._is_laid_out(keys[b])}
+                    entries |= {
+                        b: Entry(self._shelf.folder(keys[b]), sweep) for b in lacking if self._is_laid_out(keys[b])
+                    }
             incomplete = [entry for entry in entries.values() if not entry.is_complete()]
             if incomplete:
                 fill(model, incomplete, run)
@@ -260,7 +276,9 @@ class Prefix:
         key = (self._key("train", boundary), train)
         known = key in self._memory.proved
         for writable in (False, True):
-            names = {name for entry in entries.values() for each in entry.facts.classes.values() for name in each.structures}
+            names = {
+                name for entry in entries.values() for each in entry.facts.classes.values() for name in each.structures
+            }
             replay = Replay(model, names, writable)
             try:
                 difference = self._memory.proved[key] if known else self._difference(model, replay, entries["train"])
@@ -285,7 +303,7 @@ class Prefix:
         """The proof, on two batches whose widths differ as much as they can."""
         plans = sorted(self._sweeps["train"], key=lambda plan: plan.width)
         for width in (plans[0].width, plans[-1].width):
-            batch = self._task.collate("train", scattered([plan for plan in plans if plan.width == width]))
+            batch = self._source().collate("train", scattered([plan for plan in plans if plan.width == width]))
 
             def step(batch: Batch = batch) -> torch.Tensor:
                 with autocast(self._training, self._gang.device):

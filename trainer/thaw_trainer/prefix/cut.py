@@ -15,9 +15,11 @@ from thaw_trainer.freezing.layout import Layout
 class Cut:
     """A model below a boundary, as names of modules.
 
-    `ends` are what the rest of the model reads of the frozen part: the blocks right below the boundary, and the last
+    `ends` are what the rest of the model reads of the frozen part: the block right below the boundary, and the last
     block of each stack that lies wholly below it (an encoder that a decoder attends to). One tuple of modules for each,
-    of which the one that is called last gives the block's output. `inner` are all other modules below the boundary.
+    what follows the block included (a norm, a convolution): the one that is called last gives the output. `inner` are
+    all other modules below the boundary. A stack's own embeddings and norms compute as ever: every block may read them
+    (relative positions), and they cost little.
     """
 
     boundary: int
@@ -32,26 +34,29 @@ def boundary_of(layout: Layout, train: frozenset[str]) -> int:
 
 def cut_below(model: nn.Module, layout: Layout, boundary: int) -> Cut:
     """The cut at a boundary of 1..L."""
-    ends, inner = [], _stem_modules(model, layout)
+    ends, inner = [], [name for name in _modules_at(model, layout, -1) if not _is_shared_by_blocks(model, layout, name)]
     for number, modules in enumerate(layout.block_modules[:boundary]):
         over = number + 1 == boundary or layout.stack_of[number] != layout.stack_of[number + 1]
         if over:
-            ends.append(modules)
+            ends.append((*modules, *_modules_at(model, layout, number, outside=modules)))
         else:
             inner.extend(modules)
     return Cut(boundary, tuple(ends), tuple(inner))
 
 
-def _stem_modules(model: nn.Module, layout: Layout) -> list[str]:
-    """The outermost modules whose every tensor is of the stem, by all of its names: a head that is tied to the
-    embeddings is none."""
+def _modules_at(model: nn.Module, layout: Layout, place: int, outside: tuple[str, ...] = ()) -> list[str]:
+    """The outermost modules, `outside` left out, whose every tensor is at a place by all of its names: a head that is
+    tied to the embeddings is not of the stem."""
     found: list[str] = []
 
     def visit(name: str, module: nn.Module) -> None:
-        places = {layout.place_of_name[f"{name}.{each}".lstrip(".")] for each, _ in _tensors(module)}
-        if places == {-1}:
+        names = (f"{name}.{each}".lstrip(".") for each, _ in module.named_parameters(remove_duplicate=False))
+        places = {layout.place_of_name[each] for each in names}
+        if name in outside or place not in places:
+            return
+        if places == {place}:
             found.append(name)
-        elif -1 in places:
+        else:
             for key, child in module.named_children():
                 visit(f"{name}.{key}".lstrip("."), child)
 
@@ -59,5 +64,7 @@ def _stem_modules(model: nn.Module, layout: Layout) -> list[str]:
     return found
 
 
-def _tensors(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return list(module.named_parameters(remove_duplicate=False))
+def _is_shared_by_blocks(model: nn.Module, layout: Layout, name: str) -> bool:
+    inside_a_stack = any(stack and name.startswith(f"{stack}.") for stack in layout.stacks)
+    kind = type(model.get_submodule(name)).__name__.lower()
+    return inside_a_stack and ("embedding" in kind or "norm" in kind)

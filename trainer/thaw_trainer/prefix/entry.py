@@ -63,7 +63,9 @@ class EntryFacts:
     def bytes(self) -> int:
         """Size of the recorded tensors."""
         return sum(
-            self.items(width, spec) * _item_size(spec) for width, facts in self.classes.items() for *_, spec in facts.tensors
+            self.items(width, spec) * _item_size(spec)
+            for width, facts in self.classes.items()
+            for *_, spec in facts.tensors
         )
 
     def is_shared(self, spec: Structure) -> bool:
@@ -90,7 +92,10 @@ class Entry:
             raise ValueError(f"laid out for {self.facts.plans} batches, not {len(sweep)}")
         self._slots = _slots(sweep)
         self._files = {
-            width: [_map(self._file(width, index), self.facts, width, spec) for index, (*_, spec) in enumerate(facts.tensors)]
+            width: [
+                _map(self._file(width, index), self.facts, width, spec)
+                for index, (*_, spec) in enumerate(facts.tensors)
+            ]
             for width, facts in self.facts.classes.items()
         }
         self._parts = np.array_split(np.arange(len(sweep)), min(_PARTS, len(sweep)))
@@ -135,7 +140,9 @@ class Entry:
     def put(self, plan: BatchPlan, recorded: Mapping[str, Sequence[torch.Tensor]]) -> None:
         """Writes one batch's tensors into the files."""
         slots = self._slots[plan.rows[: plan.filled]]
-        for (name, index, spec), file in zip(self.facts.classes[plan.width].tensors, self._files[plan.width], strict=True):
+        for (name, index, spec), file in zip(
+            self.facts.classes[plan.width].tensors, self._files[plan.width], strict=True
+        ):
             tensor = recorded[name][index]
             if self.facts.is_shared(spec):
                 file.copy_(tensor)
@@ -186,7 +193,7 @@ class Entry:
                 zip(self.facts.classes[width].tensors, self._files[width], strict=True)
             ):
                 rows = file if self.facts.is_shared(spec) else file[slots.min() : slots.max() + 1]
-                sums[f"{width}-{index}"] = zlib.crc32(rows.contiguous().view(torch.uint8).numpy())
+                sums[f"{width}-{index}"] = zlib.crc32(memoryview(rows.contiguous().view(torch.uint8).numpy()))
         return sums
 
     def _file(self, width: int, index: int) -> Path:

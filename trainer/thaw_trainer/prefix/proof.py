@@ -16,16 +16,16 @@ Step = Callable[[], torch.Tensor]
 def first_difference(model: nn.Module, direct: Step, replayed: Step) -> str | None:
     """What differs between a step that computes and one that replays; None when nothing does.
 
-    Both begin with the same random numbers and the same buffers. Where two computed steps differ too, as some GPU kernels
-    do, the replayed one may differ as much.
+    Both begin with the same random numbers and the same buffers. Where two computed steps differ too, as with some
+    kernels of GPUs, the replayed one may differ as much.
     """
-    with untouched_process(), _buffers_kept(model):
+    with untouched_process():
         model.train()
         wanted, wanted_grads = _loss_and_gradients(model, direct)
         loss, grads = _loss_and_gradients(model, replayed)
-        if not torch.isfinite(loss) and torch.isfinite(wanted):
-            return "what is left out is read: the loss becomes NaN"
         noise = _loss_and_gradients(model, direct)
+    if not torch.isfinite(loss) and torch.isfinite(wanted):
+        return "what is left out is read: the loss becomes NaN"
     if _differs(loss, wanted, noise[0]):
         return f"the loss is {loss.item()!r} instead of {wanted.item()!r}"
     if grads.keys() != wanted_grads.keys():
@@ -38,8 +38,9 @@ def first_difference(model: nn.Module, direct: Step, replayed: Step) -> str | No
 
 def _loss_and_gradients(model: nn.Module, step: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     seed_stream(0, "proof")
-    loss = step()
-    torch.autograd.backward(loss)
+    with _buffers_kept(model):
+        loss = step()
+        torch.autograd.backward(loss)
     grads = {name: tensor.grad for name, tensor in model.named_parameters() if tensor.grad is not None}
     for tensor in model.parameters():
         tensor.grad = None
@@ -55,7 +56,7 @@ def _differs(value: torch.Tensor, wanted: torch.Tensor, again: torch.Tensor) -> 
 
 @contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Puts running statistics back, before each step and in the end."""
+    """Puts running statistics back."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import asdict
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
@@ -77,6 +78,7 @@ def run_search(
             store=str(prepared.store_of(trial)),
             folder=str(output.checkpoints(record.name)),
             reported=len(record.reports),
+            prefix=asdict(prepared.prefixes[trial.model.uri]),
         )
 
     if ledger.has_more():

@@ -1,6 +1,6 @@
 """What a gang is given to do."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 FINAL = -1
@@ -23,6 +23,8 @@ class Assignment:
     reported: int = 0
     """Epochs that the search knows of already."""
     attempt: int = 0
+    prefix: dict[str, Any] = field(default_factory=dict)
+    """trial: a PrefixPlan."""
     best_epoch: int = 0
     """final: the epoch whose tensors are tested."""
     output: str = ""

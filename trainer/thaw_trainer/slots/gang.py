@@ -21,6 +21,9 @@ from thaw_trainer.loop.evaluation import predict_split
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.trial import Steps, run_trial
 from thaw_trainer.outputs.folder import OutputFolder
+from thaw_trainer.prefix.cache import PrefixMemory, PrefixSite
+from thaw_trainer.prefix.plan import PrefixPlan
+from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
 from thaw_trainer.tasks.protocol import Task
 from thaw_trainer.tasks.registry import find_task
@@ -70,6 +73,7 @@ def work(
     """
     _set_up_process(threads, logs / f"slot-{slot}-{gang.rank}.log")
     task_kind = find_task(task_name)
+    prefixes = PrefixMemory(default_folder())
     desk = SlotDesk(exchange, slot, gang.broadcast(uuid.uuid4().hex))
     _log.info("slot %d rank %d is ready, process %d, %d threads", slot, gang.rank, os.getpid(), threads)
     while True:
@@ -86,7 +90,8 @@ def work(
             if assignment.kind == "final":
                 message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
             else:
-                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock)  # type: ignore[misc]
+                site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
+                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock, site)  # type: ignore[misc]
                 modes = TASKS[spec.task].metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)

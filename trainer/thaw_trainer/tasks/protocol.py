@@ -14,18 +14,8 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.uris import UriRoots
 
-
-class Batch(Protocol):
-    """What a task's `batches` yields; only the task looks further inside."""
-
-    @property
-    def split(self) -> str:
-        """The split that its rows are of."""
-
-    @property
-    def plan(self) -> BatchPlan:
-        """Its rows and their shape."""
-
+Batch: TypeAlias = Any
+"""What a task's `batches` yields; only the task looks inside."""
 
 Predictions: TypeAlias = dict[str, NDArray[Any]]
 """Columns of equal length, one of them `id`: which example each row is about."""
@@ -54,26 +44,20 @@ class Task(Protocol):
     def build(self) -> nn.Module:
         """A new module from the pretrained files; what is random in it comes from torch's generator."""
 
-    def batches(self, split: str, epoch: int, share: Share) -> Iterator[Any]:
+    def batches(self, split: str, epoch: int, share: Share) -> Iterator[Batch]:
         """This worker's batches. Of `train`, every `gradientAccumulation` batches are one optimizer step, and every
         worker gets as many; `validation` and `test` have each example once over all workers."""
 
-    def sweep(self, split: str, share: Share) -> list[BatchPlan]:
-        """Each row of a split once, in batches as large as a worker's of `batches`, in an order that never changes."""
-
-    def collate(self, split: str, plan: BatchPlan) -> Any:
-        """The batch that a plan describes."""
-
-    def pristine_key(self) -> str:
-        """Digest of all that decides what the untrained model computes for a row: files, settings, row contents."""
+    def row_source(self) -> "RowSource | None":
+        """The rows, where an epoch goes over the same ones each time; None where it does not."""
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one training epoch."""
 
-    def step(self, model: nn.Module, batch: Any, device: torch.device) -> tuple[torch.Tensor, float]:
+    def step(self, model: nn.Module, batch: Batch, device: torch.device) -> tuple[torch.Tensor, float]:
         """The loss summed over what counts in the batch (a scalar with gradient), and how much counts."""
 
-    def predict(self, model: nn.Module, batch: Any, device: torch.device) -> Predictions:
+    def predict(self, model: nn.Module, batch: Batch, device: torch.device) -> Predictions:
         """What the model says of each example of a batch."""
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
@@ -84,6 +68,19 @@ class Task(Protocol):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """Writes model and processor so that others can load them."""
+
+
+class RowSource(Protocol):
+    """Rows that every epoch goes over. Each batch of `batches` then says with `split` and `plan` which it holds."""
+
+    def sweep(self, split: str, share: Share) -> list[BatchPlan]:
+        """Each row of a split once, in batches as large as a worker's of `batches`, in an order that never changes."""
+
+    def collate(self, split: str, plan: BatchPlan) -> Batch:
+        """The batch that a plan describes."""
+
+    def pristine_key(self) -> str:
+        """Digest of all that decides what the untrained model computes for a row: files, settings, row contents."""
 
 
 class TaskKind(Protocol):

@@ -62,9 +62,7 @@ class TextRows:
             input_ids[place, span] = tokens
             attention_mask[place, span] = 1
         weight = (np.arange(len(plan.rows)) < plan.filled).astype(np.float32)
-        return TextBatch(
-            self.split, plan, input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight
-        )
+        return TextBatch(self.split, plan, input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight)
 
 
 class TextClassification:
@@ -88,7 +86,7 @@ class TextClassification:
         return sequence_classifier.load_config(self.model_folder, self.spec.model, self.labels, facts["padToken"])
 
     def build(self) -> nn.Module:
-        """See Task."""
+        """See RowSource."""
         return sequence_classifier.build(self.model_folder, self.config(), self.spec.model)
 
     def steps_per_epoch(self) -> int:
@@ -110,8 +108,12 @@ class TextClassification:
             chosen = self.sweep(split, share)[share.rank :: share.world]
         return (self.collate(split, plan) for plan in chosen)
 
-    def sweep(self, split: str, share: Share) -> list[BatchPlan]:
+    def row_source(self) -> "TextClassification":
         """See Task."""
+        return self
+
+    def sweep(self, split: str, share: Share) -> list[BatchPlan]:
+        """See RowSource."""
         training = self.spec.training
         parts = training.gradient_accumulation * share.world
         batch_rows = training.batch_size // parts if split == "train" else _EVALUATION_ROWS
@@ -122,7 +124,7 @@ class TextClassification:
         return self.rows[split].collate(plan, self.store.facts["padToken"] or 0, self.store.facts["padLeft"])
 
     def pristine_key(self) -> str:
-        """See Task. The store's name is a digest of rows, tokenizer and weights."""
+        """See RowSource. The store's name is a digest of rows, tokenizer and weights."""
         model = self.spec.model
         seed = self.spec.training.seed if model.init == "random" else None
         return digest(self.store.folder.name, model.dtype, model.init, seed, self.widths.tolist())
