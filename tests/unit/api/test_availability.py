@@ -16,8 +16,6 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
     ("clean", {"data.clean": [{"dropMissing": {}}]}, "spec.data.clean"),
     ("features", {"data.features": [{"lower": {}}]}, "spec.data.features"),
     ("augment", {"data.augment": [{"flip": {}}]}, "spec.data.augment"),
-    ("prefix cache", {"freezing.cache": {"mode": "always"}}, "spec.freezing.cache"),
-    ("prefix cache by its default", {"freezing.cache": {"budget": "1Gi"}}, "spec.freezing.cache"),
     ("slices", {"evaluation.slices": [{"name": "a", "where": "b > 1"}]}, "spec.evaluation.slices"),
     ("thresholds", {"evaluation.require": {"accuracy": ">= 0.9"}}, "spec.evaluation.require"),
     ("elastic workers", {"cluster.workers": {"min": 1, "max": 2}}, "spec.cluster.workers.min"),
