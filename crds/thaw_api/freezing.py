@@ -4,55 +4,98 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from thaw_api.schema_model import CelRule, SchemaModel, ShortText
+from thaw_api.schema_model import CelRule, SchemaModel
+from thaw_api.training import ScheduleName
+from thaw_api.triggers import UntilSpec
 
 Selector = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 PhaseName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Preset = Literal["none", "head-only", "last-n", "gradual", "lp-ft"]
+Preset = Literal[
+    "none",
+    "head-only",
+    "last-n",
+    "first-n",
+    "gradual",
+    "ulmfit",
+    "lp-ft",
+    "chain-thaw",
+    "bitfit",
+    "lisa",
+    "badam",
+]
+NEEDS_DEPTH = ("last-n", "first-n")
+HAS_DEPTH = (*NEEDS_DEPTH, "gradual", "ulmfit", "lisa", "badam")
+_NEEDS_DEPTH_TEXT = "presets last-n and first-n need depth: the number of blocks to train"
+_HAS_DEPTH_TEXT = f"depth belongs to the presets {', '.join(HAS_DEPTH[:-1])} and {HAS_DEPTH[-1]}"
+_ONE_SPREAD = "lowest and decay exclude each other: give one"
+_ONE_INTERVAL = "every needs exactly one of steps and epochs"
 
 
-class PlateauSpec(SchemaModel):
-    """Holds when a metric has not improved for a while; it counts anew in each phase."""
-
-    metric: ShortText | None = None
-    """The metric watched; absent: the search's objective."""
-    patience: int = Field(default=1, ge=1, le=1000)
-    """Epochs without improvement."""
-    min_delta: float = Field(default=0.0, ge=0)
-    """Smallest change that counts as an improvement."""
+def _any_of(presets: tuple[str, ...]) -> str:
+    return f"self.preset in [{', '.join(repr(name) for name in presets)}]"
 
 
-class UntilSpec(SchemaModel):
-    """When a phase ends: at the first of its triggers that holds after an epoch."""
+class LrGroupSpec(SchemaModel):
+    """A learning rate for some of the phase's tensors."""
 
-    epochs: int | None = Field(default=None, ge=1, le=100000)
-    """After this many epochs of the phase."""
-    fraction: float | None = Field(default=None, gt=0, le=1)
-    """When this share of `training.epochs` is over, counted from the run's start."""
-    plateau: PlateauSpec | None = None
-    """When a metric no longer improves."""
-
-    cel_rules = (
-        CelRule(
-            "has(self.epochs) || has(self.fraction) || has(self.plateau)",
-            "a phase needs a trigger: epochs, fraction or plateau",
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _has_a_trigger(self) -> "UntilSpec":
-        if self.epochs is None and self.fraction is None and self.plateau is None:
-            raise ValueError("a phase needs a trigger: epochs, fraction or plateau")
-        return self
+    select: list[Selector] = Field(min_length=1, max_length=64)
+    """Selectors of the tensors. No tensor may be in two groups."""
+    base: float = Field(gt=0, le=10)
+    """Their peak rate."""
 
 
 class PhaseLrSpec(SchemaModel):
     """Learning rates inside a phase, relative to `training.optimizer.lr`."""
 
     base: float | None = Field(default=None, gt=0, le=10)
-    """Peak rate of this phase's top group; absent: `training.optimizer.lr`."""
+    """Peak rate of what stands highest among the phase's tensors; absent: `training.optimizer.lr`."""
     decay: float = Field(default=1.0, ge=1, le=100)
     """Each block's rate is that of the one above divided by this (2.6 in ULMFiT, arXiv 1801.06146)."""
+    lowest: float | None = Field(default=None, gt=0, le=10)
+    """Peak rate of what stands lowest; the places between are spread geometrically, as by slice(lowest, base) of
+    fastai. Excludes decay."""
+    groups: list[LrGroupSpec] | None = Field(default=None, min_length=1, max_length=32)
+    """Rates of some tensors by name; tensors of no group have the phase's."""
+
+    cel_rules = (CelRule("!has(self.lowest) || !has(self.decay) || self.decay == 1.0", _ONE_SPREAD),)
+
+    @model_validator(mode="after")
+    def _has_one_spread(self) -> "PhaseLrSpec":
+        if self.lowest is not None and self.decay != 1.0:
+            raise ValueError(_ONE_SPREAD)
+        return self
+
+
+class RotationIntervalSpec(SchemaModel):
+    """How long a turn lasts."""
+
+    steps: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    """Optimizer steps."""
+    epochs: int | None = Field(default=None, ge=1, le=100000)
+    """As many optimizer steps as this many epochs have."""
+
+    cel_rules = (CelRule("has(self.steps) != has(self.epochs)", _ONE_INTERVAL),)
+
+    @model_validator(mode="after")
+    def _has_one_interval(self) -> "RotationIntervalSpec":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(_ONE_INTERVAL)
+        return self
+
+
+class RotationSpec(SchemaModel):
+    """Trains a few of the phase's blocks at a time, in turns (LISA, arXiv 2403.17919; BAdam, arXiv 2404.02827)."""
+
+    blocks: int = Field(ge=1, le=1000)
+    """Blocks that are trained in one turn, of those that the phase's selectors have tensors in."""
+    every: RotationIntervalSpec
+    """Length of a turn."""
+    order: Literal["random", "shuffled", "ascending", "descending"] = "random"
+    """random: drawn anew each turn; shuffled: every block once in a random order, then in another; ascending: from
+    the bottom up; descending: from the top down."""
+    always: list[Selector] | None = Field(default=None, min_length=1, max_length=64)
+    """Selectors of tensors inside blocks that are trained in every turn, as head and stem are where `train` has
+    them."""
 
 
 class PhaseSpec(SchemaModel):
@@ -67,6 +110,19 @@ class PhaseSpec(SchemaModel):
     """When the phase ends."""
     lr: PhaseLrSpec | None = None
     """Learning rates of this phase."""
+    schedule: ScheduleName | None = None
+    """Shape of the rate over this phase alone; absent: `training.schedule`."""
+    warmup: float | None = Field(default=None, ge=0, le=1000000)
+    """How long the rate climbs from zero when the phase begins: below 1 a share of the longest that the phase may last,
+    from 1 on optimizer steps. Where the shape spans the phase it stands for `training.schedule.warmup`; where it spans
+    the run, its rates are multiplied by the climb."""
+    weight_decay: float | None = Field(default=None, ge=0, le=1)
+    """Weight decay in this phase; absent: `training.optimizer.weightDecay`."""
+    optimizer_state: Literal["keep", "fresh"] | None = None
+    """keep (default): what goes on being trained keeps its moments, and what a rotation takes out gets them back when
+    it returns. fresh: all moments start anew with the phase, and in a rotation those of what comes in."""
+    rotate: RotationSpec | None = None
+    """Train the phase's blocks in turns."""
     restore_best: bool | None = None
     """Restore weights and buffers of the best epoch so far before the phase begins."""
 
@@ -84,26 +140,32 @@ class FreezingSpec(SchemaModel):
     """The freezing schedule: a preset, or phases of your own."""
 
     preset: Preset | None = None
-    """none: everything is trained; head-only; last-n: the head and `depth` top blocks; gradual: from the head
-    down, a few blocks an epoch (ULMFiT); lp-ft: the head first, then everything (arXiv 2202.10054)."""
+    """none: everything is trained; head-only; last-n, first-n: the head and `depth` top or bottom blocks; gradual: from
+    the head down, a few blocks an epoch; ulmfit: gradual with ULMFiT's rates; lp-ft: the head first, then everything;
+    chain-thaw: head, each block alone, everything; bitfit: head and biases; lisa, badam: blocks in turns."""
     depth: int | None = Field(default=None, ge=1, le=1000)
-    """Top blocks that last-n trains and that gradual ends with; absent in gradual: all of the model."""
+    """Blocks that last-n and first-n train; top blocks that gradual and ulmfit end with (absent: all of the model);
+    blocks of one turn of lisa (absent: 2) and badam (absent: 1)."""
     lr: PhaseLrSpec | None = None
     """Learning rates in every phase of a preset."""
     phases: list[PhaseSpec] | None = Field(default=None, min_length=1, max_length=32)
     """Phases of your own, in order."""
+    frozen_norms: Literal["eval", "train"] = "eval"
+    """Running statistics of frozen modules (BatchNorm): eval: they stand still; train: they follow the batches."""
+    frozen_dropout: Literal["off", "on"] = "off"
+    """Dropout of frozen modules."""
     cache: CacheSpec | None = None
     """The prefix cache."""
 
     cel_rules = (
         CelRule("!(has(self.preset) && has(self.phases))", "preset and phases exclude each other: give one"),
         CelRule(
-            "!(has(self.preset) && self.preset == 'last-n') || has(self.depth)",
-            "preset last-n needs depth: the number of top blocks to train",
+            f"!(has(self.preset) && {_any_of(NEEDS_DEPTH)}) || has(self.depth)",
+            _NEEDS_DEPTH_TEXT,
         ),
         CelRule(
-            "!has(self.depth) || (has(self.preset) && self.preset in ['last-n', 'gradual'])",
-            "depth belongs to the presets last-n and gradual",
+            f"!has(self.depth) || (has(self.preset) && {_any_of(HAS_DEPTH)})",
+            _HAS_DEPTH_TEXT,
         ),
         CelRule(
             "!(has(self.lr) && has(self.phases))",
@@ -119,10 +181,10 @@ class FreezingSpec(SchemaModel):
     def _preset_or_phases(self) -> "FreezingSpec":
         if self.preset is not None and self.phases is not None:
             raise ValueError("preset and phases exclude each other: give one")
-        if self.preset == "last-n" and self.depth is None:
-            raise ValueError("preset last-n needs depth: the number of top blocks to train")
-        if self.depth is not None and self.preset not in ("last-n", "gradual"):
-            raise ValueError("depth belongs to the presets last-n and gradual")
+        if self.preset in NEEDS_DEPTH and self.depth is None:
+            raise ValueError(_NEEDS_DEPTH_TEXT)
+        if self.depth is not None and self.preset not in HAS_DEPTH:
+            raise ValueError(_HAS_DEPTH_TEXT)
         if self.lr is not None and self.phases is not None:
             raise ValueError("lr belongs to presets: give each of your own phases its lr")
         names = [phase.name for phase in self.phases or ()]

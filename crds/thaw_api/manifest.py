@@ -12,6 +12,7 @@ from thaw_api.availability import unavailable_fields
 from thaw_api.field_error import FieldError, InvalidManifest
 from thaw_api.job import KIND, FineTuneJob, FineTuneJobSpec
 from thaw_api.paths import parse_path, set_at
+from thaw_api.schedule_errors import schedule_errors, watched_metrics
 from thaw_api.search_space import search_errors
 from thaw_api.tasks import TASKS
 from thaw_api.validation_errors import field_errors
@@ -60,7 +61,7 @@ def spec_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     unavailable = unavailable_fields(spec)
     if spec.task not in TASKS:
         return unavailable
-    return [*unavailable, *_task_errors(spec), *search_errors(spec)]
+    return [*unavailable, *_task_errors(spec), *schedule_errors(spec), *search_errors(spec)]
 
 
 def _task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
@@ -72,9 +73,7 @@ def _task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     ]
     if spec.training.early_stopping:
         named.append(("spec.training.earlyStopping.metric", spec.training.early_stopping.metric))
-    for i, phase in enumerate(spec.freezing.phases or ()):
-        if phase.until.plateau:
-            named.append((f"spec.freezing.phases[{i}].until.plateau.metric", phase.until.plateau.metric))
+    named += watched_metrics(spec)
     errors = [
         FieldError(path, f"task {spec.task} has no metric {metric!r}; it has {', '.join(task.metrics)}")
         for path, metric in named

@@ -10,6 +10,7 @@ from thaw_api.availability import unavailable_fields
 from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.paths import format_path, parse_path, set_at
+from thaw_api.schedule_errors import schedule_errors
 from thaw_api.schema_model import Scalar
 from thaw_api.search import ParameterSpec
 from thaw_api.tasks import TASKS, Mode
@@ -83,8 +84,10 @@ def _problem(spec: FineTuneJobSpec, path: str, value: Scalar) -> str | None:
         return str(error)
     except KeyError as error:
         return f"matches nothing: this spec has no {error.args[0]}"
-    # What the job itself may not use, a trial may not either.
-    return "; ".join(str(each) for each in unavailable_fields(trial) if each not in unavailable_fields(spec)) or None
+    # What the job itself may not use or write, a trial may not either.
+    known = [*unavailable_fields(spec), *schedule_errors(spec)]
+    found = [*unavailable_fields(trial), *schedule_errors(trial)]
+    return "; ".join(str(each) for each in found if each not in known) or None
 
 
 def assignment_text(parameters: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from thaw_api.schema_model import SchemaModel, ShortText
 
+ScheduleName = Literal["linear", "cosine", "constant", "slanted-triangular"]
+
 
 class OptimizerSpec(SchemaModel):
     """The optimizer. Weight decay acts on matrices only: never on biases and norms."""
@@ -27,10 +29,11 @@ class OptimizerSpec(SchemaModel):
 class ScheduleSpec(SchemaModel):
     """How the learning rate moves."""
 
-    name: Literal["linear", "cosine", "constant"] = "linear"
-    """Shape after warm-up: linear or cosine to zero, or constant."""
+    name: ScheduleName = "linear"
+    """Shape after warm-up: linear or cosine to zero, or constant; slanted-triangular: from 1/32 of the peak up to it
+    and linearly back (ULMFiT, arXiv 1801.06146)."""
     warmup: float = Field(default=0.06, ge=0, lt=1)
-    """Share of the span in which the rate climbs from zero to its peak."""
+    """Share of the span in which the rate climbs to its peak."""
     span: Literal["run", "phase"] = "run"
     """What the shape is stretched over: the cap of all epochs, or each freezing phase anew."""
 

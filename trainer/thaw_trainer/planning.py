@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from thaw_api.freezing import UntilSpec
+from thaw_api.triggers import UntilSpec
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count
 from thaw_trainer.freezing.layout import Layout

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thaw_api.freezing import UntilSpec
+from thaw_api.triggers import UntilSpec
 from thaw_api.training import EarlyStoppingSpec
 from thaw_trainer.freezing.progress import Move, Plan, Progress, Watch, after_epoch, longest_phase
 from thaw_trainer.freezing.schedule import Phase

@@ -1,13 +1,13 @@
 """Where a run stands in its schedule, and what follows after each epoch: states as data, no I/O."""
 
-from dataclasses import asdict, dataclass, replace
-from math import ceil
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from thaw_api.freezing import PlateauSpec, UntilSpec
 from thaw_api.tasks import Mode
 from thaw_api.training import EarlyStoppingSpec
+from thaw_api.triggers import PlateauSpec
 from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.freezing.triggers import Length, Now, counted_end, is_over, plateaus
 
 Move = Literal["continue", "next-phase", "end"]
 
@@ -29,15 +29,26 @@ class Watch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs done, in all and in this phase, and what the triggers watch."""
+    """What is done, in all and in this phase, and what the triggers watch."""
 
     epoch: int = 0
+    step: int = 0
+    """Optimizer steps since the run's start."""
     phase: int = 0
-    phase_epoch: int = 0
+    phase_began: int = 0
+    """The step that the phase began at."""
+    phase_seconds: float = 0.0
+    """How long the phase has trained and been measured."""
     best_epoch: int = 0
     objective: Watch = Watch()
-    plateau: Watch = Watch()
+    plateaus: dict[str, Watch] = field(default_factory=dict)
+    """The phase's plateaus, by the place of their condition."""
     stopping: Watch = Watch()
+
+    @property
+    def phase_step(self) -> int:
+        """Optimizer steps since the phase's start."""
+        return self.step - self.phase_began
 
     def as_dict(self) -> dict[str, Any]:
         """The progress as JSON."""
@@ -46,50 +57,109 @@ class Progress:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Progress":
         """The inverse of `as_dict`."""
-        watches = {name: Watch(**data[name]) for name in ("objective", "plateau", "stopping")}
-        return Progress(**(data | watches))
+        watches = {name: Watch(**data[name]) for name in ("objective", "stopping")}
+        watched = {place: Watch(**watch) for place, watch in data["plateaus"].items()}
+        return Progress(**(data | watches | {"plateaus": watched}))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the moves: the phases, the cap on epochs, the objective and early stopping."""
+    """What decides the moves: the phases, the run's length, the objective and early stopping."""
 
     phases: tuple[Phase, ...]
-    epochs: int
+    length: Length
     metric: str
     mode: Mode
     modes: dict[str, Mode]
     """The better direction of every metric."""
     early_stopping: EarlyStoppingSpec | None = None
 
+    def phase(self, progress: Progress) -> Phase:
+        """The phase that a run is in."""
+        return self.phases[progress.phase]
 
-def after_epoch(progress: Progress, metrics: dict[str, float], plan: Plan) -> tuple[Progress, Move]:
-    """The progress after one more epoch with these validation metrics, and what to do next.
+    def turn(self, progress: Progress) -> int:
+        """Which turn of its phase's rotation a run is in, from 0."""
+        rotation = self.phase(progress).rotation
+        return progress.phase_step // rotation.steps_of_a_turn(self.length.steps_per_epoch) if rotation else 0
+
+    def is_in_last_phase(self, progress: Progress) -> bool:
+        """Whether no phase follows."""
+        return progress.phase == len(self.phases) - 1
+
+
+def steps_to_go(progress: Progress, plan: Plan) -> int:
+    """Optimizer steps until the epoch, the phase or its rotation's turn ends, whichever is first."""
+    phase, length = plan.phase(progress), plan.length
+    ends = [length.epoch_end(progress.step)]
+    end = counted_end(phase.until, progress.phase_began, length)
+    if end is not None and end > progress.step:
+        ends.append(end)
+    if phase.rotation:
+        turn = phase.rotation.steps_of_a_turn(length.steps_per_epoch)
+        ends.append(progress.phase_began + (plan.turn(progress) + 1) * turn)
+    return min(ends) - progress.step
+
+
+def after_steps(progress: Progress, steps: int, plan: Plan) -> tuple[Progress, Move]:
+    """The progress after `steps` more optimizer steps, at most `steps_to_go`.
+
+    next-phase: the phase has ended in mid-epoch; end: the last phase has. At the end of an epoch it is `after_epoch`
+    that decides, once the epoch is measured.
+    """
+    now = replace(progress, step=progress.step + steps)
+    end = counted_end(plan.phase(now).until, now.phase_began, plan.length)
+    if now.step % plan.length.steps_per_epoch == 0 or end is None or now.step != end:
+        return now, "continue"
+    return (now, "end") if plan.is_in_last_phase(now) else (_next_phase(now), "next-phase")
+
+
+def after_epoch(
+    progress: Progress, metrics: dict[str, float], plan: Plan, seconds: float = 0.0
+) -> tuple[Progress, Move]:
+    """The progress after an epoch whose steps are done, with these validation metrics, and what to do next.
 
     A phase ends at the first of its triggers that holds. Early stopping acts in the last phase only; its count and a
     plateau's start anew at each boundary.
+
+    Args:
+        seconds: how long the phase has trained and been measured in this epoch.
     """
-    phase = plan.phases[progress.phase]
-    last_phase = progress.phase == len(plan.phases) - 1
+    phase = plan.phase(progress)
+    last_phase = plan.is_in_last_phase(progress)
     objective = progress.objective.after(metrics[plan.metric], plan.mode)
+    watched = {
+        place: _watch(progress.plateaus.get(place, Watch()), condition.plateau, metrics, plan)
+        for place, condition in plateaus(phase.until).items()
+    }
     now = replace(
         progress,
         epoch=progress.epoch + 1,
-        phase_epoch=progress.phase_epoch + 1,
+        phase_seconds=progress.phase_seconds + seconds,
         objective=objective,
         best_epoch=progress.epoch + 1 if objective.stale == 0 else progress.best_epoch,
-        plateau=_watch(progress.plateau, phase.until.plateau, metrics, plan),
+        plateaus=watched,
         stopping=_watch(progress.stopping, plan.early_stopping, metrics, plan) if last_phase else Watch(),
     )
-    if now.epoch >= plan.epochs:
+    if now.epoch >= plan.length.epochs:
         return now, "end"
     if last_phase and plan.early_stopping and now.stopping.stale >= plan.early_stopping.patience:
         return now, "end"
-    if not _phase_is_over(now, phase, plan.epochs):
+    stale = {place: watch.stale for place, watch in watched.items()}
+    if not is_over(
+        phase.until,
+        Now(now.step, now.phase_began, now.phase_seconds, stale, metrics),
+        plan.length,
+        plan.metric,
+    ):
         return now, "continue"
-    if last_phase:
-        return now, "end"
-    return replace(now, phase=now.phase + 1, phase_epoch=0, plateau=Watch(), stopping=Watch()), "next-phase"
+    return (now, "end") if last_phase else (_next_phase(now), "next-phase")
+
+
+def _next_phase(now: Progress) -> Progress:
+    return replace(
+        now, phase=now.phase + 1, phase_began=now.step, phase_seconds=0.0, plateaus={}, stopping=Watch()
+    )
 
 
 def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: dict[str, float], plan: Plan) -> Watch:
@@ -98,27 +168,3 @@ def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: 
     metric = spec.metric or plan.metric
     mode = plan.mode if metric == plan.metric else plan.modes[metric]
     return watch.after(metrics[metric], mode, spec.min_delta)
-
-
-def _phase_is_over(now: Progress, phase: Phase, epochs: int) -> bool:
-    until = phase.until
-    return (
-        (until.epochs is not None and now.phase_epoch >= until.epochs)
-        or (until.fraction is not None and now.epoch >= _epochs_of(until.fraction, epochs))
-        or (until.plateau is not None and now.plateau.stale >= until.plateau.patience)
-    )
-
-
-def longest_phase(until: UntilSpec, start: int, epochs: int) -> int:
-    """Epochs that a phase lasts at most when it begins after epoch `start` of a cap of `epochs`; at least 1."""
-    ends = [epochs]
-    if until.epochs is not None:
-        ends.append(start + until.epochs)
-    if until.fraction is not None:
-        ends.append(_epochs_of(until.fraction, epochs))
-    return max(1, min(ends) - start)
-
-
-def _epochs_of(fraction: float, epochs: int) -> int:
-    # 0.1 * 30 is a hair above 3: rounded first, or the phase would last an epoch more.
-    return ceil(round(fraction * epochs, 9))

@@ -1,12 +1,15 @@
 """A freezing schedule as phases: presets written out, selectors resolved to tensors before training starts."""
 
 from dataclasses import dataclass, field
-from math import ceil
 
-from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec, UntilSpec
-from thaw_api.training import TrainingSpec
+from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec
+from thaw_api.training import ScheduleName, TrainingSpec
+from thaw_api.triggers import UntilSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout
+from thaw_trainer.freezing.presets import preset_phases
+from thaw_trainer.freezing.rates import phase_rates
+from thaw_trainer.freezing.rotation import Rotation, resolve_rotation
 from thaw_trainer.freezing.selectors import select
 
 _FIELD = "spec.freezing.phases"
@@ -18,10 +21,26 @@ class Phase:
 
     name: str
     train: frozenset[str]
+    """What some turn of the phase trains; without a rotation, what it trains all the time."""
     until: UntilSpec
     lr: dict[str, float] = field(repr=False)
-    """Peak learning rate of each trained tensor."""
+    """Peak learning rate of each tensor of `train`."""
     restore_best: bool = False
+    rotation: Rotation | None = None
+    schedule: ScheduleName | None = None
+    """Shape of the rate over this phase alone; None: the run's."""
+    warmup: float | None = None
+    weight_decay: float | None = None
+    fresh: bool = False
+    """Whether moments start anew with the phase, and with what a rotation brings in."""
+
+    def trained_in(self, turn: int) -> frozenset[str]:
+        """What is trained in a turn of the phase's rotation."""
+        return self.rotation.trained_in(turn) if self.rotation else self.train
+
+    def with_moments(self, turn: int) -> frozenset[str]:
+        """Tensors whose moments are held in a turn: a rotation that keeps them waits for what it has taken out."""
+        return self.train if self.rotation and not self.fresh else self.trained_in(turn)
 
 
 def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Layout) -> tuple[Phase, ...]:
@@ -30,81 +49,43 @@ def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Lay
     Raises:
         TrainerError: SelectorMatchesNothing, NothingToTrain or ScheduleInvalid, with the field's path.
     """
-    specs = freezing.phases or preset_phases(freezing, layout.blocks, training.epochs)
-    return tuple(
-        _resolve(spec, spec.lr or freezing.lr or PhaseLrSpec(), f"{_FIELD}[{index}]", training, layout)
-        for index, spec in enumerate(specs)
+    has_stem = bool(layout.names(-1, -1))
+    specs = freezing.phases or preset_phases(freezing, layout.blocks, training.epochs, has_stem)
+    phases = tuple(
+        _resolve(spec, freezing, f"{_FIELD}[{index}]", training, layout) for index, spec in enumerate(specs)
     )
-
-
-def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int) -> list[PhaseSpec]:
-    """A preset as the phases that a manifest would write.
-
-    Raises:
-        TrainerError: ScheduleInvalid, when `depth` is more than the model has blocks.
-    """
-    depth = freezing.depth
-    if depth is not None and depth > blocks:
-        raise TrainerError(
-            SCHEDULE_INVALID, f"depth {depth} is more than the {blocks} blocks of the model", "spec.freezing.depth"
-        )
-    if freezing.preset == "head-only":
-        return [_to_the_end("head", ["head"])]
-    if freezing.preset == "last-n":
-        return [_to_the_end("top", ["head", f"blocks[-{depth}:]"])]
-    if freezing.preset == "lp-ft":
-        return [PhaseSpec(name="head", train=["head"], until=UntilSpec(fraction=0.5)), _to_the_end("all", ["all"])]
-    if freezing.preset == "gradual":
-        return _gradual(depth, blocks, epochs)
-    return [_to_the_end("all", ["all"])]
-
-
-def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int) -> list[str]:
-    """What a person who wrote this schedule may not expect of it."""
-    if freezing.phases or freezing.preset != "gradual":
-        return []
-    groups = _groups(freezing.depth, blocks)
-    if epochs > groups:
-        return []
-    does = "only the head is trained" if epochs == 1 else f"they are thawed in {epochs - 1} steps instead of {groups}"
-    return [f"freezing.preset gradual has {groups + 1} phases, which do not fit into {epochs} epochs: {does}"]
-
-
-def _groups(depth: int | None, blocks: int) -> int:
-    """Groups that are thawed one after the other: the top blocks, and without a depth the stem too."""
-    return blocks + 1 if depth is None else depth
-
-
-def _gradual(depth: int | None, blocks: int, epochs: int) -> list[PhaseSpec]:
-    """One more group of top blocks each epoch (ULMFiT, arXiv 1801.06146); the last phase has what `depth` allows.
-
-    With fewer epochs than groups, groups are joined evenly.
-    """
-    groups = _groups(depth, blocks)
-    steps = min(epochs - 1, groups)
-    phases = [PhaseSpec(name="head", train=["head"], until=UntilSpec(epochs=1))]
-    for step in range(1, steps + 1):
-        reach = ceil(groups * step / steps)
-        everything = reach > blocks
-        phases.append(
-            PhaseSpec(
-                name="all" if everything else f"top-{reach}",
-                train=["all"] if everything else ["head", f"blocks[-{reach}:]"],
-                until=UntilSpec(fraction=1.0) if step == steps else UntilSpec(epochs=1),
-            )
-        )
+    if freezing.lr is not None:
+        _check_groups_of_preset(freezing.lr, phases, layout)
     return phases
 
 
-def _to_the_end(name: str, train: list[str]) -> PhaseSpec:
-    return PhaseSpec(name=name, train=train, until=UntilSpec(fraction=1.0))
-
-
-def _resolve(spec: PhaseSpec, rates: PhaseLrSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:
+def _resolve(spec: PhaseSpec, freezing: FreezingSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:
     train = select(layout, spec.train, f"{where}.train")
     if not train:
         raise TrainerError(NOTHING_TO_TRAIN, "the selectors take away all that they select", f"{where}.train")
-    base = rates.base or training.optimizer.lr
-    top = max(layout.place[name] for name in train)
-    lr = {name: base / rates.decay ** (top - layout.place[name]) for name in sorted(train)}
-    return Phase(spec.name, train, spec.until, lr, bool(spec.restore_best))
+    rates = freezing.lr or spec.lr or PhaseLrSpec()
+    of_preset = freezing.phases is None
+    field_of_rates = "spec.freezing.lr" if of_preset else f"{where}.lr"
+    return Phase(
+        name=spec.name,
+        train=train,
+        until=spec.until,
+        lr=phase_rates(rates, training.optimizer.lr, train, layout, field_of_rates, every_group=not of_preset),
+        restore_best=bool(spec.restore_best),
+        rotation=resolve_rotation(spec.rotate, train, layout, training.seed, f"{where}.rotate")
+        if spec.rotate
+        else None,
+        schedule=spec.schedule,
+        warmup=spec.warmup,
+        weight_decay=spec.weight_decay,
+        fresh=spec.optimizer_state == "fresh",
+    )
+
+
+def _check_groups_of_preset(rates: PhaseLrSpec, phases: tuple[Phase, ...], layout: Layout) -> None:
+    """A preset's phases share its groups: each must select something that some phase trains."""
+    trained = frozenset[str]().union(*(phase.train for phase in phases))
+    for index, group in enumerate(rates.groups or ()):
+        where = f"spec.freezing.lr.groups[{index}].select"
+        if not select(layout, group.select, where) & trained:
+            raise TrainerError(SCHEDULE_INVALID, "selects no tensor that a phase trains", where)

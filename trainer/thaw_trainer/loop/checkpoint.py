@@ -33,9 +33,9 @@ class Saved:
         """Puts the saved tensors into a pristine module."""
         load_moved(model, self.folder / "weights.safetensors")
 
-    def load_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
-        """Puts the saved moments into the phase's optimizer."""
-        load_optimizer_tensors(optimizer, model, load_file(self.folder / "optimizer.safetensors"))
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module, wanted: frozenset[str]) -> None:
+        """Puts the saved moments of these tensors into the phase's optimizer."""
+        load_optimizer_tensors(optimizer, model, load_file(self.folder / "optimizer.safetensors"), wanted)
 
 
 class Checkpoints:

@@ -11,27 +11,33 @@ from thaw_trainer.freezing.schedule import Phase
 
 
 def phase_optimizer(
-    model: nn.Module, layout: Layout, phase: Phase, spec: OptimizerSpec, previous: torch.optim.Optimizer | None
+    model: nn.Module,
+    layout: Layout,
+    phase: Phase,
+    spec: OptimizerSpec,
+    previous: torch.optim.Optimizer | None,
+    turn: int = 0,
 ) -> torch.optim.Optimizer:
-    """A new optimizer over the phase's tensors.
+    """A new optimizer over what a turn of the phase trains.
 
-    Tensors that `previous` has state of keep it, thawed ones start fresh. Each group's peak rate is in `peak_lr`.
-    Weight decay acts on tensors of two dimensions and more that are neither norms nor biases.
+    Tensors that `previous` has state of keep it, thawed ones start fresh. State of tensors that only another turn
+    trains is held, and not stepped, where the phase keeps moments. Each group's peak rate is in `peak_lr`. Weight decay
+    acts on tensors of two dimensions and more that are neither norms nor biases.
     """
+    train, waiting = phase.trained_in(turn), phase.with_moments(turn)
+    weight_decay = spec.weight_decay if phase.weight_decay is None else phase.weight_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, tensor in model.named_parameters():
-        if name in phase.train:
+        if name in train:
             plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"}
-            groups.setdefault((phase.lr[name], 0.0 if plain else spec.weight_decay), []).append(tensor)
+            groups.setdefault((phase.lr[name], 0.0 if plain else weight_decay), []).append(tensor)
     settings = [
         {"params": tensors, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), tensors in groups.items()
     ]
     optimizer = _new(settings, spec)
-    if previous is not None:
-        for group in optimizer.param_groups:
-            for tensor in group["params"]:
-                if tensor in previous.state:
-                    optimizer.state[tensor] = previous.state[tensor]
+    for name, tensor in model.named_parameters():
+        if previous is not None and name in waiting and tensor in previous.state:
+            optimizer.state[tensor] = previous.state[tensor]
     return optimizer
 
 
@@ -58,12 +64,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
     }
 
 
-def load_optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
-    """The inverse of `optimizer_tensors`, for the tensors that this optimizer trains."""
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor], wanted: frozenset[str]
+) -> None:
+    """The inverse of `optimizer_tensors`, for the tensors of these names."""
     named = dict(model.named_parameters())
-    trained = {tensor for group in optimizer.param_groups for tensor in group["params"]}
     for key, value in saved.items():
         moment, _, name = key.partition("/")
-        if named[name] in trained:
+        if name in wanted:
             device = named[name].device if value.ndim else value.device
             optimizer.state[named[name]][moment] = value.to(device)
