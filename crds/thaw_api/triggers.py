@@ -68,9 +68,7 @@ class TriggerFields(SchemaModel):
 class ConditionSpec(TriggerFields, UnionModel):
     """One trigger."""
 
-    cel_rules = (
-        CelRule(f"{' + '.join(f'(has(self.{name}) ? 1 : 0)' for name in _TRIGGERS)} == 1", _ONE_TRIGGER),
-    )
+    cel_rules = (CelRule(f"{' + '.join(f'(has(self.{name}) ? 1 : 0)' for name in _TRIGGERS)} == 1", _ONE_TRIGGER),)
 
     @model_validator(mode="after")
     def _is_one_trigger(self) -> "ConditionSpec":

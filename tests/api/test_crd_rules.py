@@ -83,13 +83,13 @@ CASES = [
     ),
     Case(
         "spec.freezing",
-        "preset last-n needs depth: the number of top blocks to train",
-        {"freezing": {"preset": "last-n"}},
+        "presets last-n and first-n need depth: the number of blocks to train",
+        {"freezing": {"preset": "first-n"}},
         {"freezing": {"preset": "last-n", "depth": 1}},
     ),
     Case(
         "spec.freezing",
-        "depth belongs to the presets last-n and gradual",
+        "depth belongs to the presets last-n, first-n, gradual, ulmfit, lisa and badam",
         {"freezing": {"preset": "head-only", "depth": 1}},
         {"freezing": {"preset": "gradual", "depth": 1}},
     ),
@@ -107,9 +107,45 @@ CASES = [
     ),
     Case(
         "spec.freezing.phases[].until",
-        "a phase needs a trigger: epochs, fraction or plateau",
+        "a phase needs a trigger: epochs, steps, fraction, plateau, metric, time or all",
         {"freezing.phases": [phase(until={})]},
         {"freezing.phases": [phase(until={"plateau": {}})]},
+    ),
+    Case(
+        "spec.freezing.phases[].until.all[]",
+        "an entry of all is exactly one of epochs, steps, fraction, plateau, metric, time",
+        {"freezing.phases": [phase(until={"all": [{}]})]},
+        {"freezing.phases": [phase(until={"all": [{"steps": 3}, {"time": "10m"}]})]},
+    ),
+    *(
+        Case(
+            f"spec.freezing.phases[].until.{metric}",
+            "metric needs exactly one of above and below",
+            {"freezing.phases": [phase(until=until({"above": 0.9, "below": 0.1}))]},
+            {"freezing.phases": [phase(until=until({"above": 0.9}))]},
+        )
+        for metric, until in (
+            ("metric", lambda bounds: {"metric": bounds}),
+            ("all[].metric", lambda bounds: {"all": [{"metric": bounds}]}),
+        )
+    ),
+    Case(
+        "spec.freezing.phases[].rotate.every",
+        "every needs exactly one of steps and epochs",
+        {"freezing.phases": [phase(rotate={"blocks": 1, "every": {"steps": 1, "epochs": 1}})]},
+        {"freezing.phases": [phase(rotate={"blocks": 1, "every": {"epochs": 1}})]},
+    ),
+    Case(
+        "spec.freezing.lr",
+        "lowest and decay exclude each other: give one",
+        {"freezing": {"preset": "gradual", "lr": {"decay": 2.6, "lowest": 1e-5}}},
+        {"freezing": {"preset": "gradual", "lr": {"lowest": 1e-5}}},
+    ),
+    Case(
+        "spec.freezing.phases[].lr",
+        "lowest and decay exclude each other: give one",
+        {"freezing.phases": [phase(lr={"decay": 2.6, "lowest": 1e-5})]},
+        {"freezing.phases": [phase(lr={"decay": 1.0, "lowest": 1e-5})]},
     ),
     Case(
         "spec.search",

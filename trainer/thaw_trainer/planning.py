@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from thaw_api.triggers import UntilSpec
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count
+from thaw_api.triggers import UntilSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.preparation import check_schedules, prepare_job

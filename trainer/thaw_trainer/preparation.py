@@ -73,7 +73,9 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
         facts=PreparedStore(base).facts,
         layout=layout,
         prefixes=prefixes,
-        first_phase=longest_phase(phases[0].until, 0, spec.training.epochs) if len(phases) > 1 else 1,
+        first_phase=longest_phase(phases[0].until, 0, spec.training.epochs, kind.open(spec, base).steps_per_epoch())
+        if len(phases) > 1
+        else 1,
     )
 
 

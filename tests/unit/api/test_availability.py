@@ -33,10 +33,17 @@ AVAILABLE = {
     "spec.data.test.format": {"csv", "tsv", "jsonl", "parquet"},
     "spec.data.batching.strategy": {"bucket", "pad"},
     "spec.training.optimizer.name": {"adamw", "sgd"},
-    "spec.training.schedule.name": {"linear", "cosine", "constant"},
+    "spec.training.schedule.name": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.training.schedule.span": {"run", "phase"},
     "spec.training.precision": {"float32", "bfloat16"},
-    "spec.freezing.preset": {"none", "head-only", "last-n", "gradual", "lp-ft"},
+    "spec.freezing.preset": {
+        *("none", "head-only", "last-n", "first-n", "gradual", "ulmfit", "lp-ft", "chain-thaw", "bitfit", "lisa", "badam")
+    },
+    "spec.freezing.phases[].schedule": {"linear", "cosine", "constant", "slanted-triangular"},
+    "spec.freezing.phases[].optimizerState": {"keep", "fresh"},
+    "spec.freezing.phases[].rotate.order": {"random", "shuffled", "ascending", "descending"},
+    "spec.freezing.frozenNorms": {"eval", "train"},
+    "spec.freezing.frozenDropout": {"off", "on"},
     "spec.freezing.cache.mode": {"never"},
     "spec.search.objective.mode": {"max", "min"},
     "spec.search.algorithm.name": {"grid", "random", "tpe"},
@@ -85,14 +92,25 @@ def test_somebody_decided_for_every_choice_of_the_schema() -> None:
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in choices().items() for value in values])
 def test_a_choice_is_done_or_refused_as_not_available_yet(path: str, value: str) -> None:
-    changes = NEEDED.get(path, {}) | {path.removeprefix("spec."): value}
-    if path == "spec.freezing.preset" and value not in ("last-n", "gradual"):
+    changes = in_a_phase(path, value) or NEEDED.get(path, {}) | {path.removeprefix("spec."): value}
+    if path == "spec.freezing.preset" and value not in HAS_DEPTH:
         del changes["freezing.depth"]
     errors = errors_of(changes)
     if value in AVAILABLE[path]:
         assert errors == []
     else:
         assert [error.path for error in errors if "not available yet" in error.message] == [refused_at(path)]
+
+
+def in_a_phase(path: str, value: str) -> dict[str, Any] | None:
+    """A choice that stands in a freezing phase."""
+    match path.removeprefix("spec.freezing.phases[].").split("."):
+        case ["rotate", name]:
+            rotation = {"blocks": 1, "every": {"steps": 1}, name: value}
+            return {"freezing.phases": [phase(train=["all"], rotate=rotation)]}
+        case [name]:
+            return {"freezing.phases": [phase(**{name: value})]}
+    return None
 
 
 def refused_at(path: str) -> str:

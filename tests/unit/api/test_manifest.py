@@ -72,14 +72,14 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("key of columns", {"data.columns": {"Text": "a"}}, "spec.data.columns.Text", "pattern"),
     # what fits together
     ("phases and preset", {"freezing": {"preset": "none", "phases": [phase()]}}, "spec.freezing", "exclude each other"),
-    ("last-n", {"freezing": {"preset": "last-n"}}, "spec.freezing", "preset last-n needs depth"),
-    ("depth alone", {"freezing": {"depth": 2}}, "spec.freezing", "depth belongs to the presets last-n and gradual"),
+    ("last-n", {"freezing": {"preset": "last-n"}}, "spec.freezing", "last-n and first-n need depth"),
+    ("depth alone", {"freezing": {"depth": 2}}, "spec.freezing", "depth belongs to the presets last-n,"),
     ("same phase", {"freezing.phases": [phase("a"), phase("a")]}, "spec.freezing", "phases need names that differ"),
     (
         "no trigger",
         {"freezing.phases": [phase(until={})]},
         "spec.freezing.phases[0].until",
-        "a phase needs a trigger: epochs, fraction or plateau",
+        "a phase needs a trigger: epochs, steps, fraction,",
     ),
     ("nothing to train on", {"data.split": {"test": 0.9}}, "spec.data.split", "must leave rows to train on"),
     ("ragged batch", {"cluster.workersPerTrial": 3}, "spec", "training.batchSize must be a multiple of"),

@@ -8,10 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thaw_api.triggers import UntilSpec
 from thaw_api.training import EarlyStoppingSpec
-from thaw_trainer.freezing.progress import Move, Plan, Progress, Watch, after_epoch, longest_phase
+from thaw_api.triggers import UntilSpec
+from thaw_trainer.freezing.progress import (
+    Move,
+    Plan,
+    Progress,
+    Watch,
+    after_epoch,
+    after_steps,
+    longest_phase,
+    steps_to_go,
+)
 from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.freezing.triggers import Length
+
+STEPS = 7
+"""Optimizer steps of an epoch."""
 
 
 def plan(*untils: dict[str, Any], epochs: int = 100, stopping: dict[str, Any] | None = None) -> Plan:
@@ -19,14 +32,22 @@ def plan(*untils: dict[str, Any], epochs: int = 100, stopping: dict[str, Any] | 
         Phase(f"p{index}", frozenset(), UntilSpec.model_validate(until), {}) for index, until in enumerate(untils)
     ]
     early = EarlyStoppingSpec.model_validate(stopping) if stopping is not None else None
-    return Plan(tuple(phases), epochs, "accuracy", "max", {"accuracy": "max", "loss": "min"}, early)
+    return Plan(tuple(phases), Length(epochs, STEPS), "accuracy", "max", {"accuracy": "max", "loss": "min"}, early)
+
+
+def epoch(progress: Progress, metrics: dict[str, float], run: Plan, seconds: float = 0.0) -> tuple[Progress, Move]:
+    """The progress after an epoch in which no phase ends by its steps."""
+    assert steps_to_go(progress, run) == STEPS
+    progress, move = after_steps(progress, STEPS, run)
+    assert move == "continue"
+    return after_epoch(progress, metrics, run, seconds)
 
 
 def moves(plan: Plan, values: list[float], losses: list[float] | None = None) -> tuple[Progress, list[Move]]:
     """The progress after epochs with these accuracies, and the move after each; nothing follows an end."""
     progress, taken = Progress(), list[Move]()
     for value, loss in zip(values, losses or [0.0] * len(values), strict=True):
-        progress, move = after_epoch(progress, {"accuracy": value, "loss": loss}, plan)
+        progress, move = epoch(progress, {"accuracy": value, "loss": loss}, plan)
         taken.append(move)
         if move == "end":
             break
@@ -103,7 +124,7 @@ def test_a_plateau_counts_anew_in_each_phase() -> None:
     flat = plan({"plateau": {"patience": 2}}, {"plateau": {"patience": 2}}, {"epochs": 1})
     progress, taken = moves(flat, [0.5, 0.4, 0.3, 0.1])
     assert taken == [GO, GO, NEXT, GO]
-    assert progress.plateau == Watch(0.1, 0)
+    assert progress.plateaus == {"0.0": Watch(0.1, 0)}
 
 
 def test_early_stopping_waits_for_the_last_phase_and_counts_from_there() -> None:
@@ -165,11 +186,11 @@ def test_whatever_the_schedule_a_run_ends_within_its_cap_and_no_phase_outlasts_i
     progress, begun, ends = Progress(), 0, list[int]()
     for value in values:
         before = progress
-        progress, move = after_epoch(progress, {"accuracy": value, "loss": 0.0}, run)
+        progress, move = epoch(progress, {"accuracy": value, "loss": 0.0}, run)
         assert progress.epoch == before.epoch + 1
-        assert before.phase_epoch + 1 <= longest_phase(run.phases[before.phase].until, begun, epochs)
+        assert before.phase_step + STEPS <= STEPS * longest_phase(run.phases[before.phase].until, begun, epochs)
         if move == "next-phase":
-            assert (progress.phase, progress.phase_epoch) == (before.phase + 1, 0)
+            assert (progress.phase, progress.phase_step) == (before.phase + 1, 0)
             begun = progress.epoch
         else:
             assert progress.phase == before.phase
@@ -189,7 +210,7 @@ def test_a_progress_that_was_written_down_goes_on_as_if_it_had_not_been(values: 
         if index == cut:
             progress = Progress.from_dict(json.loads(json.dumps(progress.as_dict())))
         if not ended:
-            progress, move = after_epoch(progress, {"accuracy": value, "loss": 0.0}, run)
+            progress, move = epoch(progress, {"accuracy": value, "loss": 0.0}, run)
             ended = move == "end"
     assert progress == whole
 

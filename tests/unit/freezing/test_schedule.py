@@ -11,8 +11,9 @@ from tests.unit.freezing.test_selectors import layout_of
 from thaw_api.freezing import FreezingSpec
 from thaw_api.training import TrainingSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, SELECTOR_MATCHES_NOTHING, TrainerError
+from thaw_trainer.freezing.presets import preset_phases, schedule_warnings
 from thaw_trainer.freezing.progress import longest_phase
-from thaw_trainer.freezing.schedule import Phase, preset_phases, resolve_schedule, schedule_warnings
+from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 
 
 def freezing(**fields: Any) -> FreezingSpec:

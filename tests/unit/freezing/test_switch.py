@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tests.unit.tiny_models import family_model, token_ids
-from thaw_api.freezing import UntilSpec
 from thaw_api.training import OptimizerSpec
+from thaw_api.triggers import UntilSpec
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.freezing.selectors import select
@@ -232,7 +232,7 @@ def test_moments_that_were_written_down_are_the_same_when_read() -> None:
     saved = {name: tensor.clone() for name, tensor in optimizer_tensors(first, model).items()}
     assert "exp_avg_sq/head.weight" in saved
     second = optimizer_of(model, train)
-    load_optimizer_tensors(second, model, saved)
+    load_optimizer_tensors(second, model, saved, train)
     assert optimizer_tensors(second, model).keys() == saved.keys()
     assert all(torch.equal(tensor, saved[name]) for name, tensor in optimizer_tensors(second, model).items())
 
@@ -241,8 +241,9 @@ def test_moments_of_tensors_that_are_no_longer_trained_are_not_read() -> None:
     model = Net()
     first = optimizer_of(model, train_only(model, "all"))
     take_step(model, first)
-    second = optimizer_of(model, train_only(model, "head"))
-    load_optimizer_tensors(second, model, optimizer_tensors(first, model))
+    head = train_only(model, "head")
+    second = optimizer_of(model, head)
+    load_optimizer_tensors(second, model, optimizer_tensors(first, model), head)
     assert set(second.state) == {model.head.weight, model.head.bias}
 
 

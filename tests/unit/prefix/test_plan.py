@@ -7,9 +7,9 @@ import pytest
 from tests.manifests import parameter
 from tests.unit.prefix.sites import HEAD
 from tests.unit.tiny_jobs import GRADUAL, TinyJob
-from thaw_trainer.preparation import prepare_job
 from thaw_trainer.prefix.plan import PrefixPlan, bytes_of
 from thaw_trainer.prefix.worth import DiskSpeed, Estimate
+from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
 from thaw_trainer.uris import UriRoots

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from thaw_api.tasks import Mode
 from thaw_api.training import EarlyStoppingSpec
-from thaw_api.triggers import PlateauSpec
+from thaw_api.triggers import PlateauSpec, UntilSpec
 from thaw_trainer.freezing.schedule import Phase
-from thaw_trainer.freezing.triggers import Length, Now, counted_end, is_over, plateaus
+from thaw_trainer.freezing.triggers import Length, Now, counted_end, is_over, longest, plateaus
 
 Move = Literal["continue", "next-phase", "end"]
 
@@ -157,9 +157,7 @@ def after_epoch(
 
 
 def _next_phase(now: Progress) -> Progress:
-    return replace(
-        now, phase=now.phase + 1, phase_began=now.step, phase_seconds=0.0, plateaus={}, stopping=Watch()
-    )
+    return replace(now, phase=now.phase + 1, phase_began=now.step, phase_seconds=0.0, plateaus={}, stopping=Watch())
 
 
 def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: dict[str, float], plan: Plan) -> Watch:
@@ -168,3 +166,12 @@ def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: 
     metric = spec.metric or plan.metric
     mode = plan.mode if metric == plan.metric else plan.modes[metric]
     return watch.after(metrics[metric], mode, spec.min_delta)
+
+
+def longest_phase(until: UntilSpec, start: int, epochs: int, steps_per_epoch: int = 1) -> int:
+    """Epochs, a begun one included, that a phase lasts at most when it begins after epoch `start` of a cap of `epochs`.
+
+    Where the steps of an epoch are not known, each counts as an epoch, which is no less.
+    """
+    steps = longest(until, start * steps_per_epoch, Length(epochs, steps_per_epoch))
+    return -(-steps // steps_per_epoch)

@@ -51,9 +51,7 @@ def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Lay
     """
     has_stem = bool(layout.names(-1, -1))
     specs = freezing.phases or preset_phases(freezing, layout.blocks, training.epochs, has_stem)
-    phases = tuple(
-        _resolve(spec, freezing, f"{_FIELD}[{index}]", training, layout) for index, spec in enumerate(specs)
-    )
+    phases = tuple(_resolve(spec, freezing, f"{_FIELD}[{index}]", training, layout) for index, spec in enumerate(specs))
     if freezing.lr is not None:
         _check_groups_of_preset(freezing.lr, phases, layout)
     return phases

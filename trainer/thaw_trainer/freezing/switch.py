@@ -32,8 +32,16 @@ class FrozenPolicy:
         if self.dropout:
             return "freezing.frozenDropout is on"
         if self.statistics_move and any(_has_statistics(each) for module in frozen for each in module.modules()):
-            return "freezing.frozenNorms is train, and there are running statistics below the boundary"
+            return "freezing.frozenNorms is train, and running statistics are below what is trained"
         return None
+
+
+def modules_below(model: nn.Module, layout: Layout, train: frozenset[str]) -> list[nn.Module]:
+    """Blocks below the lowest tensor of `train`, and the modules that own what is defined below the blocks."""
+    boundary = min(layout.place[name] for name in train)
+    blocks = [name for block in layout.block_modules[: max(boundary, 0)] for name in block]
+    owners = {name.rpartition(".")[0] for name in layout.names(-1, -1)} if boundary >= 0 else set[str]()
+    return [model.get_submodule(name) for name in (*blocks, *sorted(owners))]
 
 
 def set_trainable(

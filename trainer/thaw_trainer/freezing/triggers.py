@@ -90,11 +90,6 @@ def longest(until: UntilSpec, began: int, length: Length) -> int:
     return (length.steps if end is None else min(end, length.steps)) - began
 
 
-def longest_phase(until: UntilSpec, start: int, length: Length) -> int:
-    """Epochs, a begun one included, that a phase lasts at most when it begins after epoch `start`, before the cap."""
-    return -(-longest(until, start * length.steps_per_epoch, length) // length.steps_per_epoch)
-
-
 def _last(ends: list[int | None]) -> int | None:
     known = [end for end in ends if end is not None]
     return max(known) if len(known) == len(ends) else None

@@ -1,6 +1,7 @@
 """The stage of a trial's schedule that is in effect: a phase, or one turn of its rotation."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -9,55 +10,89 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.progress import Plan, Progress
 from thaw_trainer.freezing.schedule import Phase
-from thaw_trainer.freezing.switch import FrozenPolicy, set_trainable
-from thaw_trainer.loop.checkpoint import Saved, load_moved
+from thaw_trainer.freezing.switch import FrozenPolicy, modules_below, set_trainable
+from thaw_trainer.loop.checkpoint import Checkpoints, Saved, load_moved
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
-from thaw_trainer.loop.optimizer import phase_optimizer
+from thaw_trainer.loop.optimizer import phase_optimizer, set_rates
 from thaw_trainer.loop.randomness import seed_stream
+from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
 
 
+@dataclass
 class Stage:
-    """A trial's module, wrapped and with its optimizer as the stage wants them."""
+    """A trial's module, with the optimizer and the wrapping that the stage wants."""
 
-    def __init__(self, model: nn.Module, layout: Layout, spec: FineTuneJobSpec, plan: Plan, gang: Gang) -> None:
-        self._model, self._layout, self._spec, self._plan, self._gang = model, layout, spec, plan, gang
-        self._policy = FrozenPolicy.of(spec.freezing)
-        self._entered: tuple[int, int] | None = None
-        self.wrapped = model
-        self.optimizer: torch.optim.Optimizer
-        self.factor: Callable[[int], float]
-        """What the peak rates are multiplied by, by the optimizer steps since the run's start."""
+    model: nn.Module
+    layout: Layout
+    spec: FineTuneJobSpec
+    plan: Plan
+    gang: Gang
+    task: Task
+    checkpoints: Checkpoints
+    prefix: Prefix
+    saved: Saved | None
+    """The checkpoint whose moments the first stage goes on with."""
+    clock: Callable[[], float]
+    trained: frozenset[str] = frozenset()
+    """Names of the tensors that are trained."""
+    phase_entered: float = 0.0
+    """When the phase was entered, by the clock."""
+    wrapped: nn.Module = field(init=False)
+    optimizer: torch.optim.Optimizer | None = None
+    _factor: Callable[[int], float] = field(init=False)
+    _entered: tuple[int, int] | None = None
 
-    def enter(self, progress: Progress, task: Task, best: Callable[[int], Path], saved: Saved | None) -> bool:
-        """Puts into effect what `progress` has come to; whether anything changed.
-
-        Args:
-            best: the file of a best epoch's tensors.
-            saved: the checkpoint that the trial goes on from, for its first stage.
-        """
-        phase, turn = self._plan.phase(progress), self._plan.turn(progress)
+    def enter(self, progress: Progress) -> None:
+        """Puts into effect what `progress` has come to, if that is another phase or turn."""
+        phase, turn = self.plan.phase(progress), self.plan.turn(progress)
         if self._entered == (progress.phase, turn):
-            return False
-        begins = progress.phase_step == 0
-        if phase.restore_best and begins and progress.best_epoch:
-            self._restore(task, best(progress.best_epoch))
-        set_trainable(self._model, self._layout, phase.trained_in(turn), self._policy)
-        dropped = phase.fresh and begins
-        previous = None if dropped or self._entered is None else self.optimizer
-        self.optimizer = phase_optimizer(
-            self._model, self._layout, phase, self._spec.training.optimizer, previous, turn
-        )
-        if saved and not dropped:
-            saved.load_optimizer(self.optimizer, self._model, phase.with_moments(turn))
-        self.wrapped = self._gang.wrap(self._model)
-        self.factor = phase_factor(self._spec.training.schedule, phase, progress.phase_began, self._plan.length)
+            return
+        is_new_phase = self._entered is None or self._entered[0] != progress.phase
+        if is_new_phase:
+            self._leave_phase(phase, progress)
+        self.trained = phase.trained_in(turn)
+        set_trainable(self.model, self.layout, self.trained, FrozenPolicy.of(self.spec.freezing))
+        if is_new_phase:
+            self._enter_phase(phase, progress)
+        previous = None if phase.fresh and is_new_phase else self.optimizer
+        self.optimizer = phase_optimizer(self.model, self.layout, phase, self.spec.training.optimizer, previous, turn)
+        if self.saved and not (phase.fresh and progress.phase_step == 0):
+            self.saved.load_optimizer(self.optimizer, self.model, phase.with_moments(turn))
+        self.saved = None
+        self.wrapped = self.gang.wrap(self.model)
         self._entered = (progress.phase, turn)
-        return True
 
-    def _restore(self, task: Task, file: Path) -> None:
-        """Puts back a best epoch: its moved tensors, and the pristine ones that were trained only later."""
-        seed_stream(self._spec.training.seed, "head")
-        self._model.load_state_dict(task.build().state_dict())
-        load_moved(self._model, file)
+    def step(self, step: int) -> None:
+        """Applies the gradients in step number `step` (from 0) of the run, and drops them."""
+        assert self.optimizer is not None, "a stage has been entered"
+        set_rates(self.optimizer, self._factor(step))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The tensors that are trained."""
+        assert self.optimizer is not None, "a stage has been entered"
+        return [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+
+    def _leave_phase(self, phase: Phase, progress: Progress) -> None:
+        """Ends the phase before `phase`; what `phase` begins with may be a better epoch's."""
+        if phase.restore_best and progress.phase_step == 0 and progress.best_epoch:
+            seed_stream(self.spec.training.seed, "head")
+            # Pristine tensors too: some may have been trained only after the best epoch.
+            self.model.load_state_dict(self.task.build().state_dict())
+            load_moved(self.model, self.checkpoints.best_file(progress.best_epoch))
+        self.prefix.leave()
+
+    def _enter_phase(self, phase: Phase, progress: Progress) -> None:
+        self.phase_entered = self.clock()
+        self._factor = phase_factor(self.spec.training.schedule, phase, progress.phase_began, self.plan.length)
+        below = modules_below(self.model, self.layout, phase.train)
+        impurity = FrozenPolicy.of(self.spec.freezing).impurity(below)
+        self.prefix.enter(self.model, phase.train, trained_in(self.plan.phases[: progress.phase]), impurity)
+
+
+def trained_in(phases: tuple[Phase, ...]) -> frozenset[str]:
+    """Tensors that some of these phases train."""
+    return frozenset().union(*(phase.train for phase in phases))

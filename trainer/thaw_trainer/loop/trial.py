@@ -1,7 +1,7 @@
 """One trial, from pristine weights to its last epoch: read `run_trial` from top to bottom."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,17 +15,17 @@ from thaw_api.search_space import objective
 from thaw_api.tasks import Mode
 from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
 from thaw_trainer.freezing.layout import find_layout
-from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, longest_phase
-from thaw_trainer.freezing.schedule import Phase, resolve_schedule, schedule_warnings
-from thaw_trainer.freezing.switch import set_trainable
-from thaw_trainer.loop.checkpoint import Checkpoints, load_moved
+from thaw_trainer.freezing.presets import schedule_warnings
+from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, after_steps, steps_to_go
+from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.freezing.triggers import Length
+from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang, without_sync
 from thaw_trainer.loop.evaluation import autocast, measure_split
-from thaw_trainer.loop.learning_rate import rate_factor
-from thaw_trainer.loop.optimizer import phase_optimizer, set_rates
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.prefix.cache import Prefix, PrefixSite
-from thaw_trainer.tasks.protocol import Task
+from thaw_trainer.tasks.protocol import Batch, Task
 
 _STEPS_BETWEEN_CHECKS = 20
 """How often the loss is looked at: on a GPU each look waits for the device."""
@@ -61,22 +61,6 @@ class EpochReport:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Span:
-    """The steps that the learning rate's shape is stretched over, and how many of them were before this epoch."""
-
-    step_before_epoch: int
-    steps: int
-
-    @staticmethod
-    def of(spec: FineTuneJobSpec, phase: Phase, progress: Progress, steps_per_epoch: int) -> "Span":
-        """The whole run up to its cap, or the phase as long as it may last."""
-        if spec.training.schedule.span == "run":
-            return Span(progress.epoch * steps_per_epoch, spec.training.epochs * steps_per_epoch)
-        longest = longest_phase(phase.until, progress.epoch - progress.phase_epoch, spec.training.epochs)
-        return Span(progress.phase_epoch * steps_per_epoch, longest * steps_per_epoch)
-
-
 class Steps:
     """What `run_trial` is given from outside: where to report, the clock, and the prefix cache, if there is one."""
 
@@ -104,11 +88,11 @@ def run_trial(
     with untouched_process():
         seed_stream(spec.training.seed, "head")
         model = task.build().to(gang.device)
-        layout, steps_per_epoch = find_layout(model), task.steps_per_epoch()
+        layout, length = find_layout(model), Length(spec.training.epochs, task.steps_per_epoch())
         phases = resolve_schedule(spec.freezing, spec.training, layout)
         warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks)
         metric, mode = objective(spec)
-        plan = Plan(phases, spec.training.epochs, metric, mode, modes, spec.training.early_stopping)
+        plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping)
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
         prefix.prepare(model)
         checkpoints = Checkpoints(folder)
@@ -121,36 +105,23 @@ def run_trial(
                     return "stopped"
             if history[-1]["last"]:
                 return "succeeded"
-        optimizer: torch.optim.Optimizer | None = None
-        entered = -1
+        stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, steps.clock)
         while True:
-            phase = phases[progress.phase]
-            if progress.phase != entered:
-                if phase.restore_best and progress.phase_epoch == 0 and progress.best_epoch:
-                    _restore(model, task, spec, checkpoints.best_file(progress.best_epoch))
-                prefix.leave()
-                set_trainable(model, layout, phase.train)
-                prefix.enter(model, phase.train, _trained_in(phases[: progress.phase]))
-                optimizer = phase_optimizer(model, layout, phase, spec.training.optimizer, optimizer)
-                wrapped = gang.wrap(model)
-                entered = progress.phase
-                if saved:
-                    saved.load_optimizer(optimizer, model)
-                    saved = None
-            assert optimizer is not None
+            stage.enter(progress)
             started = steps.clock()
-            span = Span.of(spec, phase, progress, steps_per_epoch)
-            losses = _train_epoch(task, spec, wrapped, optimizer, progress, span, gang, prefix)
+            losses, progress = _train_epoch(task, spec, stage, progress, plan, gang, prefix)
             gang.average_buffers(model)
             metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
-            progress, move = after_epoch(progress, metrics, plan)
+            seconds = gang.broadcast(steps.clock() - max(started, stage.phase_entered))
+            phase = plan.phase(progress)
+            progress, move = after_epoch(progress, metrics, plan, seconds)
             report = EpochReport(
                 epoch=progress.epoch,
                 phase=phase.name,
                 metrics=metrics,
                 train_loss=sum(losses) / len(losses),
                 train_losses=losses[:: 1 + len(losses) // _REPORTED_LOSSES],
-                trainable=sum(layout.size[name] for name in phase.train),
+                trainable=sum(layout.size[name] for name in stage.trained),
                 total=sum(layout.size.values()),
                 started=started,
                 ended=steps.clock(),
@@ -163,7 +134,8 @@ def run_trial(
             if gang.rank == 0:
                 moved = _moved(phases, progress, move)
                 state = {"progress": progress.as_dict(), "history": history}
-                checkpoints.save(progress.epoch, model, moved, optimizer, state, progress.best_epoch)
+                assert stage.optimizer is not None
+                checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, progress.best_epoch)
             go_on = _may_go_on(report, steps, gang)
             if move == "end":
                 return "succeeded"
@@ -172,27 +144,49 @@ def run_trial(
 
 
 def _train_epoch(
+    task: Task, spec: FineTuneJobSpec, stage: Stage, progress: Progress, plan: Plan, gang: Gang, prefix: Prefix
+) -> tuple[list[float], Progress]:
+    """One pass over the training rows, through every stage that begins in it, or up to the end of the run.
+
+    Returns:
+        Each step's mean loss over all workers, and the progress, whose epoch is not counted yet.
+    """
+    batches = iter(task.batches("train", progress.epoch, gang.share))
+    losses: list[torch.Tensor] = []
+    first = progress.step
+    while True:
+        stage.enter(progress)
+        # A stage that begins in mid-epoch has numbers of its own: what was drawn before it makes no difference.
+        stream = "training" if progress.step == first else f"training from step {progress.step}"
+        seed_stream(spec.training.seed, stream, progress.epoch, gang.rank)
+        steps = range(progress.step, progress.step + steps_to_go(progress, plan))
+        _train_steps(task, spec, stage, batches, progress.epoch, steps, losses, gang, prefix)
+        progress, move = after_steps(progress, len(steps), plan)
+        if move == "end" or progress.step == plan.length.epoch_end(first):
+            return _check_finite(losses, progress.epoch), progress
+
+
+def _train_steps(
     task: Task,
     spec: FineTuneJobSpec,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    span: Span,
+    stage: Stage,
+    batches: Iterator[Batch],
+    epoch: int,
+    steps: range,
+    losses: list[torch.Tensor],
     gang: Gang,
     prefix: Prefix,
-) -> list[float]:
-    """One pass over the training rows; returns each step's mean loss over all workers.
+) -> None:
+    """Optimizer steps of one stage; each one's mean loss goes to `losses`.
 
     Gradients are of the summed loss and are divided by the count over all workers and parts in the end, so that
     neither ragged ends nor the number of workers change the result. Nothing waits for the device between checks.
     """
     training = spec.training
-    seed_stream(training.seed, "training", progress.epoch, gang.rank)
-    model.train()
-    trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
-    losses: list[torch.Tensor] = []
-    batches = iter(task.batches("train", progress.epoch, gang.share))
-    while parts := list(islice(batches, training.gradient_accumulation)):
+    model = stage.wrapped.train()
+    trained = stage.parameters()
+    for step in steps:
+        parts = list(islice(batches, training.gradient_accumulation))
         sums = torch.zeros(2, dtype=torch.float64, device=gang.device)  # loss, count
         for index, batch in enumerate(parts):
             with without_sync(model, skip=index < len(parts) - 1):
@@ -203,12 +197,9 @@ def _train_epoch(
         gang.sum(sums)
         losses.append(sums[0] / sums[1])
         _scale_and_clip(trained, (gang.size / sums[1]).float(), training.clip_norm)
-        set_rates(optimizer, rate_factor(training.schedule, span.step_before_epoch + len(losses) - 1, span.steps))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        stage.step(step)
         if len(losses) % _STEPS_BETWEEN_CHECKS == 0:
-            _check_finite(losses, progress.epoch)
-    return _check_finite(losses, progress.epoch)
+            _check_finite(losses, epoch)
 
 
 def _scale_and_clip(tensors: list[nn.Parameter], scale: torch.Tensor, clip_norm: float) -> None:
@@ -229,13 +220,6 @@ def _check_finite(losses: list[torch.Tensor], epoch: int) -> list[float]:
     return values
 
 
-def _restore(model: nn.Module, task: Task, spec: FineTuneJobSpec, file: Path) -> None:
-    """Puts back a best epoch: its moved tensors, and the pristine ones that were trained only later."""
-    seed_stream(spec.training.seed, "head")
-    model.load_state_dict(task.build().state_dict())
-    load_moved(model, file)
-
-
 def _may_go_on(report: dict[str, Any], steps: Steps, gang: Gang) -> bool:
     go_on: bool = gang.broadcast(steps.report(report) if gang.rank == 0 else None)
     return go_on
@@ -244,11 +228,7 @@ def _may_go_on(report: dict[str, Any], steps: Steps, gang: Gang) -> bool:
 def _moved(phases: tuple[Phase, ...], progress: Progress, move: str) -> frozenset[str]:
     """Tensors that some phase so far has trained."""
     entered = progress.phase if move == "next-phase" else progress.phase + 1
-    return _trained_in(phases[:entered])
-
-
-def _trained_in(phases: tuple[Phase, ...]) -> frozenset[str]:
-    return frozenset().union(*(phase.train for phase in phases))
+    return trained_in(phases[:entered])
 
 
 def _unreached(phases: tuple[Phase, ...], progress: Progress) -> list[str]:

@@ -100,12 +100,15 @@ class Prefix:
                     if reason := self._memory.reasons.get(self._key(split, boundary)):
                         raise TrainerError(PREFIX_NOT_CACHEABLE, reason, "spec.freezing.cache.mode")
 
-    def enter(self, model: nn.Module, train: frozenset[str], moved: frozenset[str]) -> None:
+    def enter(
+        self, model: nn.Module, train: frozenset[str], moved: frozenset[str], impurity: str | None = None
+    ) -> None:
         """Puts stand-ins into a model whose phase begins, where entries serve it.
 
         Args:
             train: names of the phase's tensors.
             moved: names of all tensors that are no longer the pretrained ones.
+            impurity: why what is frozen is no pure function of its input during training.
         """
         self.leave()
         boundary = boundary_of(self._layout, train)
@@ -115,6 +118,8 @@ class Prefix:
             self._why = "the task has other rows in each epoch"
         elif boundary < 1:
             self._why = "no frozen block is below what is trained"
+        elif impurity:
+            self._why = impurity
         else:
             self._enter(model, boundary, train, moved)
 
