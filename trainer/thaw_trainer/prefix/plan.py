@@ -23,11 +23,14 @@ class PrefixPlan:
     """Bytes that all entries of a machine may take."""
     passes: dict[int, int]
     """Boundary -> expected passes over a split's rows, by all trials together."""
+    heads_only: bool = False
+    """Whether every schedule has one phase, which trains the head."""
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "PrefixPlan":
         """The inverse of `asdict`, through JSON or not."""
-        return PrefixPlan(data["mode"], data["budget"], {int(key): value for key, value in data["passes"].items()})
+        passes = {int(key): value for key, value in data["passes"].items()}
+        return PrefixPlan(data["mode"], data["budget"], passes, data.get("heads_only", False))
 
 
 def plan_prefix(
@@ -51,7 +54,10 @@ def plan_prefix(
             if begun >= epochs:
                 break
     whole = {boundary: max(1, round(count)) for boundary, count in sorted(passes.items())}
-    return PrefixPlan(cache.mode, bytes_of(cache.budget), {} if cache.mode == "never" else whole)
+    if cache.mode == "never":
+        whole = {}
+    heads_only = set(whole) == {layout.blocks} and all(len(phases) == 1 for phases, _ in schedules)
+    return PrefixPlan(cache.mode, bytes_of(cache.budget), whole, heads_only)
 
 
 def bytes_of(quantity: str) -> int:

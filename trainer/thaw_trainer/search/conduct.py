@@ -20,6 +20,9 @@ from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
 
+_MOST_COMPANIONS = 7
+"""Trials whose heads a gang trains along with one's."""
+
 
 def open_ledger(
     spec: FineTuneJobSpec, journal: Journal, prepared: Prepared, output: OutputFolder, observer: Observer
@@ -69,6 +72,13 @@ def search_started(spec: FineTuneJobSpec, ledger: Ledger, plan: SlotPlan) -> Sea
 def run_search(
     spec: FineTuneJobSpec, ledger: Ledger, prepared: Prepared, exchange: Any, plan: SlotPlan, output: OutputFolder
 ) -> None:
+    def companions(record: TrialRecord) -> list[dict[str, Any]]:
+        """Slots take trials in turn, so every so many slots one comes to the same."""
+        if not all(prefix.heads_only for prefix in prepared.prefixes.values()):
+            return []
+        points = ledger.expected(record.ordinal, plan.slots, _MOST_COMPANIONS)
+        return [trial_spec(spec, point).manifest() for point in points]
+
     def assign(record: TrialRecord) -> Assignment:
         trial = trial_spec(spec, record.parameters)
         return Assignment(
@@ -78,6 +88,7 @@ def run_search(
             store=str(prepared.store_of(trial)),
             folder=str(output.checkpoints(record.name)),
             reported=len(record.reports),
+            companions=companions(record),
             prefix=asdict(prepared.prefixes[trial.model.uri]),
         )
 

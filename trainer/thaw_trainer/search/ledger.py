@@ -12,7 +12,7 @@ from thaw_api.tasks import Mode
 from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY
 from thaw_trainer.reporting.events import EpochEnded, Observer, TrialEnded, TrialStarted
 from thaw_trainer.search.journal import Journal, TrialRecord, TrialState
-from thaw_trainer.search.points import Points
+from thaw_trainer.search.points import Point, Points
 from thaw_trainer.search.ranking import best_of, objective_of
 from thaw_trainer.search.stopping import StoppingRule
 
@@ -78,6 +78,12 @@ class Ledger:
         _log.info("%s begins with %s", record.name, record.parameters)
         self._observer(TrialStarted(record))
         return record
+
+    def expected(self, ordinal: int, stride: int, most: int) -> list[Point]:
+        """Points of later trials that are certain already: every `stride`-th after a trial, `most` at most."""
+        ordinals = range(ordinal + stride, self._limits.trials, stride)[:most]
+        points = (self._points.peek(each) for each in ordinals if each not in self._journal.records)
+        return [point for point in points if point is not None]
 
     def report(self, ordinal: int, report: dict[str, Any]) -> bool:
         """Takes an epoch's report; whether the trial goes on. A trial that does not is ended here."""

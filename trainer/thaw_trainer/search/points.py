@@ -20,6 +20,9 @@ class Points(Protocol):
     def suggest(self, ordinal: int) -> Point | None:
         """The point of a trial, or None when there is no further one."""
 
+    def peek(self, ordinal: int) -> Point | None:
+        """The point that a later trial will have, if that is certain already."""
+
     def tell(self, ordinal: int, point: Point, value: float | None) -> None:
         """A trial's best objective; None when it failed."""
 
@@ -33,6 +36,10 @@ class GridPoints:
     def suggest(self, ordinal: int) -> Point | None:
         """See Points."""
         return self._points[ordinal] if ordinal < len(self._points) else None
+
+    def peek(self, ordinal: int) -> Point | None:
+        """See Points."""
+        return self.suggest(ordinal)
 
     def tell(self, ordinal: int, point: Point, value: float | None) -> None:
         """A grid learns nothing."""
@@ -48,6 +55,10 @@ class RandomPoints:
         """See Points."""
         random = np.random.default_rng((self._seed, ordinal))
         return {parameter.path: _draw(parameter, random) for parameter in self._parameters}
+
+    def peek(self, ordinal: int) -> Point | None:
+        """See Points."""
+        return self.suggest(ordinal)
 
     def tell(self, ordinal: int, point: Point, value: float | None) -> None:
         """Random search learns nothing."""
@@ -86,6 +97,9 @@ class TpePoints:
         self._asked.add(ordinal)
         point: Point = self._search.suggest(str(ordinal))
         return point
+
+    def peek(self, ordinal: int) -> Point | None:
+        """Nothing: later points depend on earlier results."""
 
     def tell(self, ordinal: int, point: Point, value: float | None) -> None:
         """See Points."""

@@ -1,0 +1,113 @@
+"""A gang's groups: whether a trial's epochs are trained with others', and where they are."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.store import digest
+from thaw_trainer.freezing.layout import Layout
+from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.fused.group import Group, HeadEpoch
+from thaw_trainer.fused.kin import kinship
+from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.prefix.cache import Prefix
+from thaw_trainer.tasks.protocol import Task
+
+_MEMORY = 512 * 2**20
+"""Bytes that the epochs of waiting trials may take: weights and two moments of every head."""
+
+_log = logging.getLogger("thaw.fused")
+
+
+@dataclass
+class GroupMemory:
+    """The groups of a gang, kept between trials."""
+
+    places: dict[str, tuple[Group, int]] = field(default_factory=dict)
+    """Digest of a trial's spec -> its group, and its number there."""
+    refused: set[str] = field(default_factory=set)
+    """Kinships whose model cannot be computed for several heads at once."""
+
+
+@dataclass(frozen=True)
+class GroupSite:
+    """What a trial is given to train others with it: its gang's memory, and the trials that are expected here next."""
+
+    memory: GroupMemory
+    companions: tuple[Mapping[str, Any], ...]
+
+
+class Ahead:
+    """One trial's place in a group."""
+
+    def __init__(self, site: GroupSite, group: Group, member: int, kin: str) -> None:
+        self._site, self._group, self._member, self._kin = site, group, member, kin
+
+    def epoch(self, number: int) -> HeadEpoch | None:
+        """The trial's epoch (from 1); None when the model turns out not to be one for several heads at once.
+
+        Raises:
+            TrainerError: LossNotFinite.
+        """
+        try:
+            return self._group.epoch(self._member, number)
+        except (RuntimeError, ValueError) as error:  # whatever a model's code and vmap have against each other
+            if number > 1:
+                raise
+            _log.info("heads are not trained together: %s", error)
+            self._site.memory.refused.add(self._kin)
+            return None
+
+
+def ahead_of(
+    site: GroupSite | None,
+    spec: FineTuneJobSpec,
+    model: nn.Module,
+    layout: Layout,
+    phases: Sequence[Phase],
+    factor: Callable[[int], float],
+    task: Task,
+    gang: Gang,
+    prefix: Prefix,
+) -> Ahead | None:
+    """A fresh trial's place in a group: one that is there, or a new one. None when it is trained by itself.
+
+    Args:
+        model: the trial's first phase is in effect.
+        factor: see Group.
+    """
+    if site is None or gang.size > 1 or not _trains_the_head_only(model, layout, phases, prefix):
+        return None
+    memory, name, kin = site.memory, digest(spec.manifest()), kinship(spec)
+    if kin in memory.refused:
+        return None
+    if name not in memory.places:
+        others = [FineTuneJobSpec.model_validate(each) for each in site.companions]
+        trials = [spec, *(other for other in others if kinship(other) == kin)]
+        trials = trials[: _fitting(layout, phases[0], spec.training.epochs)]
+        if len(trials) < 2:
+            return None
+        resolved = [(each, resolve_schedule(each.freezing, each.training, layout)[0]) for each in trials]
+        group = Group(model, layout, task, gang, prefix, resolved, factor)
+        memory.places = {digest(each.manifest()): (group, index) for index, each in enumerate(trials)}
+        _log.info("%d heads are trained together", len(trials))
+    group, member = memory.places[name]
+    return Ahead(site, group, member, kin)
+
+
+def _trains_the_head_only(model: nn.Module, layout: Layout, phases: Sequence[Phase], prefix: Prefix) -> bool:
+    """Whether everything below the head is replayed, and nothing but tensors is trained."""
+    statistics = any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and any(each.requires_grad for each in module.parameters())
+        for module in model.modules()
+    )
+    return len(phases) == 1 and prefix.facts()["blocks"] == layout.blocks and not statistics
+
+
+def _fitting(layout: Layout, phase: Phase, epochs: int) -> int:
+    numbers = sum(layout.size[name] for name in phase.train)
+    return max(1, _MEMORY // (3 * 4 * numbers * epochs))

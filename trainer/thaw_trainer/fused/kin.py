@@ -1,0 +1,23 @@
+"""Which trials may share a step: those that differ in nothing but what acts on each trial's own tensors."""
+
+from typing import Any
+
+from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.store import digest
+
+_OWN = {"lr", "weightDecay", "betas", "eps", "momentum"}
+"""Settings of the optimizer: each trial has its own."""
+
+
+def kinship(spec: FineTuneJobSpec) -> str:
+    """Equal for trials that may share a step: the same rows, batches, schedule, seed and losses."""
+    manifest = spec.manifest()
+    training: dict[str, Any] = dict(manifest.get("training", {}))
+    optimizer = {key: value for key, value in training.pop("optimizer", {}).items() if key not in _OWN}
+    freezing: dict[str, Any] = dict(manifest.get("freezing", {}))
+    freezing.pop("lr", None)
+    freezing["phases"] = [
+        {key: value for key, value in phase.items() if key != "lr"} for phase in freezing.pop("phases", None) or []
+    ]
+    rest = {key: manifest.get(key) for key in ("task", "model", "data", "search", "cluster")}
+    return digest(rest, training, optimizer, freezing)
