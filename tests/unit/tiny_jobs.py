@@ -16,6 +16,7 @@ from tests.unit.tiny_models import WORDS, save_pretrained
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS
 from thaw_trainer.data.labelled_texts import prepare_store
+from thaw_trainer.fused.ahead import GroupSite
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import State, Steps, run_trial
 from thaw_trainer.prefix.cache import PrefixSite
@@ -102,6 +103,7 @@ def run(
     answer: Callable[[Report], bool] = lambda report: True,
     reported: int = 0,
     prefix: PrefixSite | None = None,
+    group: GroupSite | None = None,
 ) -> Run:
     """Runs a trial; `answer` decides after each report whether it goes on."""
     result = Run()
@@ -110,7 +112,7 @@ def run(
         result.reports.append(item)
         return answer(item)
 
-    steps = Steps(report, lambda: 0.0, prefix)
+    steps = Steps(report, lambda: 0.0, prefix, group)
     result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
     return result
 

@@ -1,7 +1,7 @@
 """A gang's groups: whether a trial's epochs are trained with others', and where they are."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,7 @@ from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 from thaw_trainer.fused.group import Group, HeadEpoch
 from thaw_trainer.fused.kin import kinship
-from thaw_trainer.loop.distributed import Gang
-from thaw_trainer.prefix.cache import Prefix
-from thaw_trainer.tasks.protocol import Task
+from thaw_trainer.loop.stage import Stage
 
 _MEMORY = 512 * 2**20
 """Bytes that the epochs of waiting trials may take: weights and two moments of every head."""
@@ -63,24 +61,14 @@ class Ahead:
             return None
 
 
-def ahead_of(
-    site: GroupSite | None,
-    spec: FineTuneJobSpec,
-    model: nn.Module,
-    layout: Layout,
-    phases: Sequence[Phase],
-    factor: Callable[[int], float],
-    task: Task,
-    gang: Gang,
-    prefix: Prefix,
-) -> Ahead | None:
+def ahead_of(site: GroupSite | None, stage: Stage, phases: Sequence[Phase]) -> Ahead | None:
     """A fresh trial's place in a group: one that is there, or a new one. None when it is trained by itself.
 
     Args:
-        model: the trial's first phase is in effect.
-        factor: see Group.
+        stage: the trial's first, in effect.
     """
-    if site is None or gang.size > 1 or not _trains_the_head_only(model, layout, phases, prefix):
+    spec, layout = stage.spec, stage.layout
+    if site is None or stage.gang.size > 1 or not _trains_the_head_only(stage, phases):
         return None
     memory, name, kin = site.memory, digest(spec.manifest()), kinship(spec)
     if kin in memory.refused:
@@ -92,20 +80,21 @@ def ahead_of(
         if len(trials) < 2:
             return None
         resolved = [(each, resolve_schedule(each.freezing, each.training, layout)[0]) for each in trials]
-        group = Group(model, layout, task, gang, prefix, resolved, factor)
+        group = Group(stage, resolved)
         memory.places = {digest(each.manifest()): (group, index) for index, each in enumerate(trials)}
         _log.info("%d heads are trained together", len(trials))
     group, member = memory.places[name]
     return Ahead(site, group, member, kin)
 
 
-def _trains_the_head_only(model: nn.Module, layout: Layout, phases: Sequence[Phase], prefix: Prefix) -> bool:
+def _trains_the_head_only(stage: Stage, phases: Sequence[Phase]) -> bool:
     """Whether everything below the head is replayed, and nothing but tensors is trained."""
     statistics = any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and any(each.requires_grad for each in module.parameters())
-        for module in model.modules()
+        for module in stage.model.modules()
     )
-    return len(phases) == 1 and prefix.facts()["blocks"] == layout.blocks and not statistics
+    replayed = stage.prefix.facts()["blocks"] == stage.layout.blocks
+    return len(phases) == 1 and phases[0].rotation is None and replayed and not statistics
 
 
 def _fitting(layout: Layout, phase: Phase, epochs: int) -> int:

@@ -1,30 +1,27 @@
 """A group of trials whose heads are trained together, ahead of their turns.
 
-The search knows of none of this: it begins trial after trial and decides after each epoch. When a trial's turn comes and
-a group has it, its epochs are there already, or are trained now for all of the group that still wait. A trial that the
-search stops is not asked for again; what was trained of it beyond is thrown away.
+The search knows of none of this: it begins trial after trial and decides after each epoch. When a trial's turn comes
+and a group has it, its epochs are there already, or are trained now for all of the group that still wait. A trial that
+the search stops is not asked for again; what was trained of it beyond is thrown away.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.fused.heads import Head, WithTensors, losses_of
-from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.optimizer import optimizer_tensors, phase_optimizer, set_rates
 from thaw_trainer.loop.randomness import seed_stream
+from thaw_trainer.loop.stage import Stage
 from thaw_trainer.loop.updates import loss_not_finite, scale_and_clip
-from thaw_trainer.prefix.cache import Prefix
-from thaw_trainer.tasks.protocol import Task
 
 
 @dataclass(frozen=True)
@@ -52,29 +49,18 @@ class _Member:
 class Group:
     """Trials that differ in their optimizers only."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layout: Layout,
-        task: Task,
-        gang: Gang,
-        prefix: Prefix,
-        trials: Sequence[tuple[FineTuneJobSpec, Phase]],
-        factor: Callable[[int], float],
-    ) -> None:
+    def __init__(self, stage: Stage, trials: Sequence[tuple[FineTuneJobSpec, Phase]]) -> None:
         """
         Args:
-            model: with the first trial's only phase in effect, its head pristine; the group keeps it.
-            prefix: replays the model's body.
-            trials: each with its only phase.
-            factor: what peak rates are multiplied by in a step of the run.
+            stage: the first trial's, its only phase in effect and its head pristine. The group keeps its model.
+            trials: each with its only phase; the first is the stage's.
         """
-        self._model, self._task, self._gang, self._prefix = model, task, gang, prefix
-        self._training, self._factor = trials[0][0].training, factor
+        self._model, self._task, self._gang, self._prefix = stage.model, stage.task, stage.gang, stage.prefix
+        self._training, self._factor = trials[0][0].training, stage.factor()
         self._members = []
         for spec, phase in trials:
-            head = Head(model, phase.train)
-            optimizer = phase_optimizer(head, layout, phase, spec.training.optimizer, None)
+            head = Head(stage.model, phase.train)
+            optimizer = phase_optimizer(head, stage.layout, phase, spec.training.optimizer, None)
             self._members.append(_Member(head, optimizer, {}))
         self._epoch = 0
         self._steps = 0
@@ -125,7 +111,7 @@ class Group:
         sums, total = torch.zeros(len(heads), dtype=torch.float64, device=device), 0.0
         for batch in parts:
             with self._prefix.giving(batch), autocast(self._training, device):
-                losses, count = losses_of(self._model, heads, lambda model: self._task.step(model, batch, device))
+                losses, count = losses_of(self._model, heads, partial(self._task.step, batch=batch, device=device))
             torch.autograd.backward(losses.sum())
             sums += losses.detach().double()
             total += count

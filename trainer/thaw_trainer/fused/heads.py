@@ -1,6 +1,6 @@
 """The heads of several trials as one computation over one body (HFTA, arXiv 2102.02344)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,8 +24,13 @@ class Head:
 class WithTensors:
     """A model that computes with other tensors than its own."""
 
-    def __init__(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-        self._model, self._tensors = model, tensors
+    def __init__(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._model, self._tensors = model, dict(tensors)
+
+    def eval(self) -> "WithTensors":
+        """As the model's."""
+        self._model.eval()
+        return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the model's."""

@@ -1,6 +1,7 @@
 """The optimizer of a phase: only what is trained is in it; what goes on being trained keeps its moments."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -10,8 +11,15 @@ from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 
 
+class Named(Protocol):
+    """A module, or tensors that stand for some of a module's."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As a module's."""
+
+
 def phase_optimizer(
-    model: nn.Module,
+    model: Named,
     layout: Layout,
     phase: Phase,
     spec: OptimizerSpec,
@@ -54,7 +62,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak_lr"] * factor
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: Named) -> dict[str, torch.Tensor]:
     """The optimizer's state as `<moment>/<tensor's name>` -> tensor."""
     return {
         f"{key}/{name}": value

@@ -14,7 +14,7 @@ from thaw_trainer.freezing.switch import FrozenPolicy, modules_below, set_traina
 from thaw_trainer.loop.checkpoint import Checkpoints, Saved, load_moved
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
-from thaw_trainer.loop.optimizer import phase_optimizer, set_rates
+from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
 from thaw_trainer.loop.randomness import seed_stream
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
@@ -70,6 +70,19 @@ class Stage:
         set_rates(self.optimizer, self._factor(step))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def load(self, tensors: dict[str, torch.Tensor], moments: dict[str, torch.Tensor]) -> None:
+        """Puts in what was trained elsewhere: tensors by name, and their optimizer's state."""
+        assert self.optimizer is not None, "a stage has been entered"
+        named = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                named[name].copy_(tensor)
+        load_optimizer_tensors(self.optimizer, self.model, moments, frozenset(tensors))
+
+    def factor(self) -> Callable[[int], float]:
+        """What the phase's peak rates are multiplied by, by steps since the run's start."""
+        return self._factor
 
     def parameters(self) -> list[nn.Parameter]:
         """The tensors that are trained."""

@@ -1,6 +1,5 @@
 """One trial, from pristine weights to its last epoch: read `run_trial` from top to bottom."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -8,22 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective
 from thaw_api.tasks import Mode
-from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.presets import schedule_warnings
 from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, after_steps, steps_to_go
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 from thaw_trainer.freezing.triggers import Length
+from thaw_trainer.fused.ahead import Ahead, GroupSite, ahead_of
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang, without_sync
 from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.stage import Stage, trained_in
+from thaw_trainer.loop.updates import check_finite, scale_and_clip
 from thaw_trainer.prefix.cache import Prefix, PrefixSite
 from thaw_trainer.tasks.protocol import Batch, Task
 
@@ -62,12 +61,16 @@ class EpochReport:
 
 
 class Steps:
-    """What `run_trial` is given from outside: where to report, the clock, and the prefix cache, if there is one."""
+    """What `run_trial` is given from outside: where to report, the clock, and what its process keeps between trials."""
 
     def __init__(
-        self, report: Callable[[dict[str, Any]], bool], clock: Callable[[], float], prefix: PrefixSite | None = None
+        self,
+        report: Callable[[dict[str, Any]], bool],
+        clock: Callable[[], float],
+        prefix: PrefixSite | None = None,
+        group: GroupSite | None = None,
     ) -> None:
-        self.report, self.clock, self.prefix = report, clock, prefix
+        self.report, self.clock, self.prefix, self.group = report, clock, prefix, group
 
 
 def run_trial(
@@ -106,12 +109,22 @@ def run_trial(
             if history[-1]["last"]:
                 return "succeeded"
         stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, steps.clock)
+        ahead: Ahead | None = None
         while True:
             stage.enter(progress)
+            if progress.epoch == 0:
+                ahead = ahead_of(steps.group, stage, phases)
             started = steps.clock()
-            losses, progress = _train_epoch(task, spec, stage, progress, plan, gang, prefix)
-            gang.average_buffers(model)
-            metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
+            known = ahead.epoch(progress.epoch + 1) if ahead else None
+            if known is not None:
+                losses, metrics = known.losses, known.metrics
+                stage.load(known.tensors, known.moments)
+                progress, _ = after_steps(progress, len(losses), plan)
+            else:
+                ahead = None
+                losses, progress = _train_epoch(task, spec, stage, progress, plan, gang, prefix)
+                gang.average_buffers(model)
+                metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
             seconds = gang.broadcast(steps.clock() - max(started, stage.phase_entered))
             phase = plan.phase(progress)
             progress, move = after_epoch(progress, metrics, plan, seconds)
@@ -163,7 +176,7 @@ def _train_epoch(
         _train_steps(task, spec, stage, batches, progress.epoch, steps, losses, gang, prefix)
         progress, move = after_steps(progress, len(steps), plan)
         if move == "end" or progress.step == plan.length.epoch_end(first):
-            return _check_finite(losses, progress.epoch), progress
+            return check_finite(losses, progress.epoch + 1), progress
 
 
 def _train_steps(
@@ -196,28 +209,10 @@ def _train_steps(
             sums += torch.stack([loss.detach().double(), torch.tensor(count, dtype=torch.float64, device=gang.device)])
         gang.sum(sums)
         losses.append(sums[0] / sums[1])
-        _scale_and_clip(trained, (gang.size / sums[1]).float(), training.clip_norm)
+        scale_and_clip(trained, (gang.size / sums[1]).float(), training.clip_norm)
         stage.step(step)
         if len(losses) % _STEPS_BETWEEN_CHECKS == 0:
-            _check_finite(losses, epoch)
-
-
-def _scale_and_clip(tensors: list[nn.Parameter], scale: torch.Tensor, clip_norm: float) -> None:
-    torch._foreach_mul_([tensor.grad for tensor in tensors if tensor.grad is not None], scale)
-    if clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(tensors, clip_norm, foreach=True)
-
-
-def _check_finite(losses: list[torch.Tensor], epoch: int) -> list[float]:
-    values: list[float] = torch.stack(losses).tolist()
-    for step, value in enumerate(values, start=1):
-        if not math.isfinite(value):
-            raise TrainerError(
-                LOSS_NOT_FINITE,
-                f"the loss became {value} in step {step} of epoch {epoch + 1}; a lower rate or clipNorm may help",
-                "spec.training.optimizer.lr",
-            )
-    return values
+            check_finite(losses, epoch + 1)
 
 
 def _may_go_on(report: dict[str, Any], steps: Steps, gang: Gang) -> bool:

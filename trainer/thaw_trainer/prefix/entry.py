@@ -193,7 +193,7 @@ class Entry:
                 zip(self.facts.classes[width].tensors, self._files[width], strict=True)
             ):
                 rows = file if self.facts.is_shared(spec) else file[slots.min() : slots.max() + 1]
-                sums[f"{width}-{index}"] = zlib.crc32(memoryview(rows.contiguous().view(torch.uint8).numpy()))
+                sums[f"{width}-{index}"] = zlib.crc32(rows.contiguous().view(torch.uint8).numpy().data)
         return sums
 
     def _file(self, width: int, index: int) -> Path:

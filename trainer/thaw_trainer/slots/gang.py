@@ -15,6 +15,7 @@ import torch
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS
 from thaw_trainer.errors import OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
+from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import predict_split
@@ -73,7 +74,7 @@ def work(
     """
     _set_up_process(threads, logs / f"slot-{slot}-{gang.rank}.log")
     task_kind = find_task(task_name)
-    prefixes = PrefixMemory(default_folder())
+    prefixes, groups = PrefixMemory(default_folder()), GroupMemory()
     desk = SlotDesk(exchange, slot, gang.broadcast(uuid.uuid4().hex))
     _log.info("slot %d rank %d is ready, process %d, %d threads", slot, gang.rank, os.getpid(), threads)
     while True:
@@ -91,7 +92,8 @@ def work(
                 message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
             else:
                 site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
-                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock, site)  # type: ignore[misc]
+                group = GroupSite(groups, tuple(assignment.companions))
+                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock, site, group)  # type: ignore[misc]
                 modes = TASKS[spec.task].metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)
