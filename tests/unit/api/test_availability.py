@@ -37,7 +37,19 @@ AVAILABLE = {
     "spec.training.schedule.span": {"run", "phase"},
     "spec.training.precision": {"float32", "bfloat16"},
     "spec.freezing.preset": {
-        *("none", "head-only", "last-n", "first-n", "gradual", "ulmfit", "lp-ft", "chain-thaw", "bitfit", "lisa", "badam")
+        *(
+            "none",
+            "head-only",
+            "last-n",
+            "first-n",
+            "gradual",
+            "ulmfit",
+            "lp-ft",
+            "chain-thaw",
+            "bitfit",
+            "lisa",
+            "badam",
+        )
     },
     "spec.freezing.phases[].schedule": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.freezing.phases[].optimizerState": {"keep", "fresh"},

@@ -84,9 +84,7 @@ def test_each_is_what_it_would_be_alone(
             assert all(torch.allclose(wanted[name], found[name], atol=1e-5, rtol=0) for name in wanted)
 
 
-def test_a_step_computes_what_they_share_once(
-    tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
     step = groups.Group._step
     monkeypatch.setattr(groups.Group, "_step", lambda self, *args: trained.append(len(args[0])) or step(self, *args))
@@ -145,11 +143,7 @@ def test_a_model_that_vmap_cannot_do_is_trained_alone(
     assert together(tiny, trials, cache)[0].losses == alone.losses
 
 
-@given(
-    changes=st.dictionaries(
-        st.sampled_from(["lr", "weightDecay", "eps"]), st.floats(1e-6, 1e-3), max_size=3
-    )
-)
+@given(changes=st.dictionaries(st.sampled_from(["lr", "weightDecay", "eps"]), st.floats(1e-6, 1e-3), max_size=3))
 def test_kinship_looks_past_each_trials_own_optimizer(tiny: TinyJob, changes: dict[str, float]) -> None:
     assert kinship(tiny.spec({"training.optimizer": changes})) == kinship(tiny.spec())
 

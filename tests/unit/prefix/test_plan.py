@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -48,7 +50,8 @@ def test_boundaries_and_passes_of_a_search(tiny: TinyJob, changes: dict[str, Any
 
 def test_the_plan_survives_json(tiny: TinyJob) -> None:
     plan = planned(tiny, HEAD)
-    assert PrefixPlan.from_dict({"mode": "auto", "budget": plan.budget, "passes": {"3": 4}}) == plan
+    assert PrefixPlan.from_dict(json.loads(json.dumps(asdict(plan)))) == plan
+    assert plan.heads_only
     assert plan.budget == 10 * 2**30
 
 

@@ -17,7 +17,7 @@ from thaw_trainer.prefix.replay import Replay
 from thaw_trainer.prefix.structure import describe
 from thaw_trainer.prefix.survey import NotCacheable, Surveyed, survey
 
-ROWS, WIDTH = 4, 8
+ROWS, WIDTH = 5, 8
 REFUSED = {
     "funnel": "its decoder reads what its first blocks gave",
     "squeezebert": "calls its blocks' forward, where no hook sees them",
@@ -36,9 +36,13 @@ def inputs() -> dict[str, torch.Tensor]:
 def surveyed(model: nn.Module, layout: Layout, boundary: int) -> Surveyed | NotCacheable:
     """The survey of one batch."""
     plan = BatchPlan(torch.arange(ROWS).numpy(), ROWS, WIDTH)
+
+    def run(plan: BatchPlan) -> object:
+        return model(**{name: tensor[plan.rows] for name, tensor in inputs().items()})
+
     model.eval()
     with torch.inference_mode():
-        return survey(model, layout, [boundary], "train", [plan], lambda _: model(**inputs()))[boundary]
+        return survey(model, layout, [boundary], "train", [plan], run)[boundary]
 
 
 def outcome(model: nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

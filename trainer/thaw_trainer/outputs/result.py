@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
             "classes": summary.facts.get("classes", {}),
             "fingerprint": summary.facts.get("fingerprint"),
         },
+        "prefixCache": prefix_cache_of(summary.records),
         "seconds": {name: round(value, 3) for name, value in summary.seconds.items()},
         "warnings": list(summary.warnings),
     }
@@ -43,6 +45,22 @@ def write_result(summary: RunSummary, file: Path) -> dict[str, Any]:
     with whole_file(file) as unfinished, unfinished.open("w", encoding="utf-8") as opened:
         json.dump(result, opened, indent=2, ensure_ascii=False, allow_nan=False)
     return result
+
+
+def prefix_cache_of(records: Iterable[TrialRecord]) -> dict[str, Any]:
+    """What the prefix cache did: epochs that replayed, of how many; bytes; seconds of the slowest filling; and for each
+    phase that did not replay, why."""
+    told = [
+        (report["phase"], report["prefix"]) for record in records for report in record.reports if report.get("prefix")
+    ]
+    used = [prefix for _, prefix in told if prefix["blocks"]]
+    return {
+        "epochs": len(told),
+        "replayed": len(used),
+        "bytes": max((prefix["bytes"] for prefix in used), default=0),
+        "fillSeconds": max((prefix["fillSeconds"] for prefix in used), default=0.0),
+        "reasons": {phase: prefix["reason"] for phase, prefix in told if not prefix["blocks"]},
+    }
 
 
 def _trial(record: TrialRecord) -> dict[str, Any]:
