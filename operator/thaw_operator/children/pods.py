@@ -48,6 +48,11 @@ def worker_template(job: Job, attempt: int, settings: Settings, *, beside_head: 
     wanted = {"cpu": settings.worker_cpu, "memory": settings.worker_memory} | {k: str(v) for k, v in resources.items()}
     container["resources"] = {"requests": wanted, "limits": wanted}
     pod["automountServiceAccountToken"] = False
+    # The trainer keeps to the budget; a limit at the same size would have the pod evicted for its bookkeeping.
+    pod["volumes"].append({"name": "prefix-cache", "emptyDir": {}})
+    container["volumeMounts"].append({"name": "prefix-cache", "mountPath": contract.CACHE_FOLDER})
+    if all(variable["name"] != contract.CACHE_VARIABLE for variable in container["env"]):
+        container["env"].append({"name": contract.CACHE_VARIABLE, "value": contract.CACHE_FOLDER})
     if workers and workers.node_selector:
         pod["nodeSelector"] = dict(workers.node_selector)
     if workers and workers.tolerations:

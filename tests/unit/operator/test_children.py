@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.operator.world import SETTINGS, UID, World, spec_of
+from thaw_api.contract import CACHE_FOLDER, CACHE_VARIABLE
 from thaw_operator.children.account import role_binding, service_account
 from thaw_operator.children.claims import claims_of, on_one_node
 from thaw_operator.children.ray_job import ray_job
@@ -56,19 +57,30 @@ def test_pods_stay_within_the_restricted_standard(group: str) -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
-    assert kinds <= {"persistentVolumeClaim", "configMap"}
+    assert kinds <= {"persistentVolumeClaim", "configMap", "emptyDir"}
 
 
 def test_inputs_are_mounted_read_only_and_the_output_is_not() -> None:
     (container,) = pods(made())["workers"]["containers"]
     mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
-    assert mounts == {"/thaw/claims/corpus": True, "/thaw/claims/models": False}
+    assert mounts == {"/thaw/claims/corpus": True, "/thaw/claims/models": False, CACHE_FOLDER: False}
+
+
+def test_the_prefix_cache_is_on_the_workers_node_and_may_be_put_elsewhere() -> None:
+    assert all(mount["mountPath"] != CACHE_FOLDER for mount in pods(made())["head"]["containers"][0]["volumeMounts"])
+    worker = pods(made())["workers"]
+    assert {"name": "prefix-cache", "emptyDir": {}} in worker["volumes"]
+    assert {"name": CACHE_VARIABLE, "value": CACHE_FOLDER} in worker["containers"][0]["env"]
+    elsewhere = [{"name": CACHE_VARIABLE, "value": "/scratch"}]
+    worker = pods(made(cluster={"workers": {"env": elsewhere}}))["workers"]
+    assert [each for each in worker["containers"][0]["env"] if each["name"] == CACHE_VARIABLE] == elsewhere
 
 
 def test_a_claim_that_is_read_and_written_is_mounted_once_and_writable() -> None:
     (container,) = pods(made(output={"uri": "pvc://corpus/out"}))["workers"]["containers"]
     assert [(mount["mountPath"], "readOnly" in mount) for mount in container["volumeMounts"]] == [
-        ("/thaw/claims/corpus", False)
+        ("/thaw/claims/corpus", False),
+        (CACHE_FOLDER, False),
     ]
 
 
@@ -140,6 +152,7 @@ def test_workers_are_what_the_job_says() -> None:
         {"name": "A", "value": "1"},
         {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
         {"name": "RAY_USAGE_STATS_ENABLED", "value": "1"},
+        {"name": CACHE_VARIABLE, "value": CACHE_FOLDER},
     ]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from thaw_trainer.prefix.shelf import CACHE_VARIABLE, Shelf, default_folder, locked
+from thaw_api.contract import CACHE_VARIABLE
+from thaw_trainer.prefix.shelf import Shelf, default_folder, locked
 
 
 def put(shelf: Shelf, key: str, size: int, used: float) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-CACHE_VARIABLE = "THAW_CACHE_DIR"
+from thaw_api.contract import CACHE_VARIABLE
 
 
 def default_folder() -> Path:
