@@ -10,21 +10,16 @@ of a trial's last epoch to the first step of the next trial, as its journal has 
 import argparse
 import csv
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
+from figures import save, timed
 
 HERE = Path(__file__).resolve().parent
 QUICKSTART = HERE.parent / "examples" / "quickstart"
@@ -32,7 +27,6 @@ RESULT = HERE / "results" / "turnover.json"
 ROWS = {"train": 256, "validation": 64, "test": 64}
 PATTERN = ("train", "train", "validation", "train", "train", "test")
 """Which part each six rows after one another go to."""
-LIBRARIES = ("thaw", "ray", "torch", "transformers")
 JOB = """apiVersion: thaw.dev/v1alpha1
 kind: FineTuneJob
 metadata: {{name: turnover}}
@@ -163,17 +157,6 @@ def run_plain(folder: Path, rates: list[float]) -> Measured:
     )
 
 
-def timed(command: list[str]) -> tuple[float, str, float]:
-    """When a command began (Unix time), what it prints, and the seconds that it takes; ends this one with its output
-    when it fails."""
-    moment, began = time.time(), time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-    seconds = time.monotonic() - began
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\nended with status {done.returncode}:\n{done.stdout}{done.stderr}")
-    return moment, done.stdout, seconds
-
-
 def table(thaw: Measured, plain: Measured) -> str:
     """Both ways side by side."""
     trials, plain_trials = len(thaw.epochs), len(plain.epochs)
@@ -197,17 +180,6 @@ def table(thaw: Measured, plain: Measured) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "memoryGiB": round(psutil.virtual_memory().total / 2**30, 1),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
-
-
 def main() -> None:
     """Runs both, prints the table and writes the figures."""
     parser = argparse.ArgumentParser(description="Turnover between trials: thaw and the plain composition.")
@@ -228,16 +200,13 @@ def main() -> None:
     print(f"\n{chosen.trials} trials of one epoch ({ROWS['train']} rows, MiniLM's head), one at a time")
     print(table(thaw, plain))
     figures = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
         "rows": ROWS,
         "thaw": thaw.figures(),
         "plain": plain.figures(),
         "plainCommandForAllTrials": round(plain.scaled(chosen.trials), 3),
         "ratio": round(plain.scaled(chosen.trials) / thaw.command, 2),
     }
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    save(chosen.output, figures)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,16 @@ from typing import NoReturn
 
 import pytest
 
+from thaw_api.contract import CACHE_VARIABLE
+
 REQUIRE = "THAW_REQUIRE"
 LEFT_OUT = re.compile(r"the (\w+) tier cannot run: (.*)", re.DOTALL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the tests cache is theirs, and no earlier run's."""
+    os.environ[CACHE_VARIABLE] = str(tmp_path_factory.mktemp("prefix-cache"))
 
 
 @pytest.fixture(scope="session")

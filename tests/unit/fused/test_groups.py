@@ -85,9 +85,14 @@ def test_each_is_what_it_would_be_alone(
 
 
 def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = []
+    trained: list[int] = []
     step = groups.Group._step
-    monkeypatch.setattr(groups.Group, "_step", lambda self, *args: trained.append(len(args[0])) or step(self, *args))
+
+    def counted(self: groups.Group, members: list[Any], parts: list[Any]) -> torch.Tensor:
+        trained.append(len(members))
+        return step(self, members, parts)
+
+    monkeypatch.setattr(groups.Group, "_step", counted)
     runs = together(tiny, specs(tiny), cache)
     assert [run.state for run in runs] == ["succeeded"] * 3
     assert trained == [3] * len([loss for epoch in runs[0].losses for loss in epoch])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from tests.unit.prefix.sites import HEAD, TOP, site
-from tests.unit.tiny_jobs import GRADUAL, Run, TinyJob
+from tests.unit.tiny_jobs import GRADUAL, Run, TinyJob, run
 from thaw_trainer.errors import PREFIX_NOT_CACHEABLE, TrainerError
 from thaw_trainer.prefix.replay import Replay
 
@@ -102,19 +102,16 @@ def test_frozen_blocks_do_not_run(tiny: TinyJob, cache: Path) -> None:
     build = task.build
 
     def counted() -> torch.nn.Module:
-        model = build()
-        for number, block in enumerate(model.bert.encoder.layer):  # type: ignore[union-attr, arg-type]
-            inner = block.attention  # type: ignore[union-attr]
+        model: Any = build()
+        for number, block in enumerate(model.bert.encoder.layer):
 
             def hook(*_: Any, number: int = number) -> None:
                 calls[number] += 1
 
-            inner.register_forward_hook(hook)  # type: ignore[union-attr, operator]
-        return model
+            block.attention.register_forward_hook(hook)
+        return cast(torch.nn.Module, model)
 
     task.build = counted  # type: ignore[method-assign]
-    from tests.unit.tiny_jobs import run
-
     shutil.rmtree(tiny.root / "checkpoints" / "counted", ignore_errors=True)
     run(task, spec, tiny.root / "checkpoints" / "counted", prefix=site(tiny, spec, cache))
     proof = 2 * 2  # two batches, each computed twice
