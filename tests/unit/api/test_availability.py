@@ -9,6 +9,7 @@ import pytest
 from tests.manifests import job, parameter, phase
 from thaw_api import FieldError, InvalidManifest, read_job
 from thaw_api.crd import object_schema
+from thaw_api.freezing import HAS_DEPTH
 from thaw_api.structural_schema import Schema, walk
 
 UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
@@ -37,7 +38,19 @@ AVAILABLE = {
     "spec.training.schedule.span": {"run", "phase"},
     "spec.training.precision": {"float32", "bfloat16"},
     "spec.freezing.preset": {
-        *("none", "head-only", "last-n", "first-n", "gradual", "ulmfit", "lp-ft", "chain-thaw", "bitfit", "lisa", "badam")
+        *(
+            "none",
+            "head-only",
+            "last-n",
+            "first-n",
+            "gradual",
+            "ulmfit",
+            "lp-ft",
+            "chain-thaw",
+            "bitfit",
+            "lisa",
+            "badam",
+        )
     },
     "spec.freezing.phases[].schedule": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.freezing.phases[].optimizerState": {"keep", "fresh"},
