@@ -102,6 +102,7 @@ def run(
     answer: Callable[[Report], bool] = lambda report: True,
     reported: int = 0,
     prefix: PrefixSite | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> Run:
     """Runs a trial; `answer` decides after each report whether it goes on."""
     result = Run()
@@ -110,7 +111,7 @@ def run(
         result.reports.append(item)
         return answer(item)
 
-    steps = Steps(report, lambda: 0.0, prefix)
+    steps = Steps(report, clock, prefix)
     result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
     return result
 
