@@ -1,7 +1,8 @@
-"""Phases that end in mid-epoch and rotations, through the loop: what moves in each step, and going on from a checkpoint."""
+"""Phases that end in mid-epoch and rotations, through the loop: what moves in each step, and going on."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_moments_of_a_block_that_returns_are_kept_or_not(still: TinyJob, tmp_pat
     keep = still.run(still.spec(rotating("ascending", state="keep")), str(tmp_path / "keep"))
     fresh = still.run(still.spec(rotating("ascending", state="fresh")), str(tmp_path / "fresh"))
     first_cycle = 6  # three blocks, two steps each
-    found, other = [sum(told.losses, []) for told in (keep, fresh)]
+    found, other = (list(chain.from_iterable(told.losses)) for told in (keep, fresh))
     assert found[: first_cycle + 1] == other[: first_cycle + 1]
     assert found[first_cycle + 1 :] != other[first_cycle + 1 :]
 
