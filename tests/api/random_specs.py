@@ -75,8 +75,8 @@ def freezing() -> Spec:
             preset=st.sampled_from(["none", "head-only", "lp-ft", "ulmfit", "bitfit"]),
             cache=cache,
             frozenNorms=st.sampled_from(["eval", "train"]),
-            frozenDropout=st.sampled_from(["off", "on"]),
         )
+        | some(preset=st.just("bitfit"), frozenDropout=st.sampled_from(["off", "on"]))
         | some({"preset": st.sampled_from(["last-n", "first-n", "lisa"]), "depth": st.integers(1, 9)}, cache=cache)
         | some({"phases": phases()}, cache=cache)
     )
