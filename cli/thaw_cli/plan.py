@@ -49,6 +49,7 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         f"{model['blocks']} blocks, head {model['head']:,}",
         f"search  {search['trials']} trial{'s' * (search['trials'] > 1)} of at most {search['epochs']} epochs "
         f"by {search['metric']}",
+        f"frozen  norms {plan['frozen']['norms']}, dropout {plan['frozen']['dropout']}",
         "",
     ]
     columns = ["phase", "until", "trained", "of all", "tensors", "learning rate", "frozen below"]
@@ -65,10 +66,25 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         for phase in plan["phases"]
     ]
     widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
-    return lines + [
+    table = [
         "  ".join(
             cell.rjust(width) if place in _NUMBERS else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in [columns, *rows]
     ]
+    notes = [note for phase in plan["phases"] for note in _notes(phase)]
+    return [*lines, *table, *(["", *notes] if notes else [])]
+
+
+def _notes(phase: dict[str, Any]) -> list[str]:
+    """What a phase has that the table has no column for."""
+    found = [phase["rotation"]] if phase["rotation"] else []
+    found += ["; ".join(phase["settings"])] if phase["settings"] else []
+    if len(phase["rates"]) > 1:
+        found.append("rates " + ", ".join(f"{rate['lr']:.3g} {_where(rate)}" for rate in phase["rates"]))
+    return [f"{phase['name']}: {note}" for note in found]
+
+
+def _where(rate: dict[str, Any]) -> str:
+    return str(rate["in"][0]) if len(rate["in"]) == 1 else f"{rate['tensors']} tensors"

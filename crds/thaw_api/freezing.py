@@ -27,6 +27,7 @@ NEEDS_DEPTH = ("last-n", "first-n")
 HAS_DEPTH = (*NEEDS_DEPTH, "gradual", "ulmfit", "lisa", "badam")
 _NEEDS_DEPTH_TEXT = "presets last-n and first-n need depth: the number of blocks to train"
 _HAS_DEPTH_TEXT = f"depth belongs to the presets {', '.join(HAS_DEPTH[:-1])} and {HAS_DEPTH[-1]}"
+_NOT_PURE = "cache.mode always excludes frozenDropout on: what is frozen would differ from epoch to epoch"
 _ONE_SPREAD = "lowest and decay exclude each other: give one"
 _ONE_INTERVAL = "every needs exactly one of steps and epochs"
 
@@ -168,6 +169,10 @@ class FreezingSpec(SchemaModel):
             _HAS_DEPTH_TEXT,
         ),
         CelRule(
+            "!(has(self.cache) && self.cache.mode == 'always' && self.frozenDropout == 'on')",
+            _NOT_PURE,
+        ),
+        CelRule(
             "!(has(self.lr) && has(self.phases))",
             "lr belongs to presets: give each of your own phases its lr",
         ),
@@ -185,6 +190,8 @@ class FreezingSpec(SchemaModel):
             raise ValueError(_NEEDS_DEPTH_TEXT)
         if self.depth is not None and self.preset not in HAS_DEPTH:
             raise ValueError(_HAS_DEPTH_TEXT)
+        if self.cache is not None and self.cache.mode == "always" and self.frozen_dropout == "on":
+            raise ValueError(_NOT_PURE)
         if self.lr is not None and self.phases is not None:
             raise ValueError("lr belongs to presets: give each of your own phases its lr")
         names = [phase.name for phase in self.phases or ()]

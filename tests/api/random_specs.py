@@ -32,15 +32,37 @@ def steps() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def phases() -> st.SearchStrategy[list[dict[str, Any]]]:
+    plateau = some(patience=st.integers(1, 5), minDelta=st.floats(0, 1))
+    threshold = some({"above": st.floats(0, 1)}, name=METRICS) | some({"below": st.floats(0, 1)})
+    alone: Spec = st.sampled_from(["10m", "1h30m", "45s"]).map(lambda time: {"time": time})
+    alone |= threshold.map(lambda metric: {"metric": metric}) | plateau.map(lambda each: {"plateau": each})
     until = some(
         {"epochs": st.integers(1, 5)},
+        steps=st.integers(1, 1000),
         fraction=st.floats(0.1, 1),
-        plateau=some(patience=st.integers(1, 5), minDelta=st.floats(0, 1)),
+        plateau=plateau,
+        metric=threshold,
+        all=st.lists(alone, min_size=1, max_size=2),
     )
+    every = some({"steps": st.integers(1, 50)}) | some({"epochs": st.integers(1, 5)})
+    turn: dict[str, Any] = {"blocks": st.integers(1, 3), "every": every}
+    rotate = some(
+        turn,
+        order=st.sampled_from(["random", "shuffled", "ascending", "descending"]),
+        always=st.just(["norms"]),
+    )
+    group = some({"select": st.just(["head"]), "base": st.floats(1e-6, 1)})
     phase = some(
         {"name": WORDS, "train": st.lists(st.sampled_from(["head", "all", "blocks[-2:]"]), min_size=1, max_size=3)}
         | {"until": until},
-        lr=some(base=st.floats(1e-6, 1), decay=st.floats(1, 3)),
+        lr=some(base=st.floats(1e-6, 1), decay=st.floats(1, 3))
+        | some(lowest=st.floats(1e-6, 1))
+        | some(groups=st.lists(group, min_size=1, max_size=2)),
+        rotate=rotate,
+        schedule=st.sampled_from(["linear", "slanted-triangular"]),
+        warmup=st.floats(0, 100),
+        weightDecay=st.floats(0, 1),
+        optimizerState=st.sampled_from(["keep", "fresh"]),
         restoreBest=st.booleans(),
     )
     return st.lists(phase, min_size=1, max_size=3, unique_by=lambda each: each["name"])
@@ -49,8 +71,13 @@ def phases() -> st.SearchStrategy[list[dict[str, Any]]]:
 def freezing() -> Spec:
     cache = some(mode=st.sampled_from(["auto", "always", "never"]), budget=st.sampled_from(["1Gi", "500M"]))
     return (
-        some(preset=st.sampled_from(["none", "head-only", "lp-ft"]), cache=cache)
-        | some({"preset": st.sampled_from(["last-n", "gradual"]), "depth": st.integers(1, 9)}, cache=cache)
+        some(
+            preset=st.sampled_from(["none", "head-only", "lp-ft", "ulmfit", "bitfit"]),
+            cache=cache,
+            frozenNorms=st.sampled_from(["eval", "train"]),
+        )
+        | some(preset=st.just("bitfit"), frozenDropout=st.sampled_from(["off", "on"]))
+        | some({"preset": st.sampled_from(["last-n", "first-n", "lisa"]), "depth": st.integers(1, 9)}, cache=cache)
         | some({"phases": phases()}, cache=cache)
     )
 

@@ -136,6 +136,12 @@ CASES = [
         {"freezing.phases": [phase(rotate={"blocks": 1, "every": {"epochs": 1}})]},
     ),
     Case(
+        "spec.freezing",
+        "cache.mode always excludes frozenDropout on: what is frozen would differ from epoch to epoch",
+        {"freezing": {"cache": {"mode": "always"}, "frozenDropout": "on"}},
+        {"freezing": {"cache": {"mode": "auto"}, "frozenDropout": "on"}},
+    ),
+    Case(
         "spec.freezing.lr",
         "lowest and decay exclude each other: give one",
         {"freezing": {"preset": "gradual", "lr": {"decay": 2.6, "lowest": 1e-5}}},

@@ -56,6 +56,9 @@ def test_a_job_knows_its_layout_and_facts(tiny: TinyJob) -> None:
         ({"freezing": {"preset": "gradual"}}, 1),
         ({"freezing": {"preset": "lp-ft"}, "training.epochs": 6}, 3),
         ({"freezing": {"phases": [phase("a", until={"epochs": 2}), phase("b")]}}, 2),
+        ({"freezing": {"phases": [phase("a", until={"steps": 1}), phase("b")]}}, 1),
+        ({"freezing": {"phases": [phase("a", until={"steps": 13}), phase("b")]}, "training.epochs": 9}, 3),
+        ({"freezing": {"phases": [phase("a", until={"time": "1h"}), phase("b")]}}, 4),
     ],
 )
 def test_the_first_phase_is_as_long_as_it_may_last(tiny: TinyJob, changes: dict[str, Any], epochs: int) -> None:

@@ -104,6 +104,7 @@ def run(
     reported: int = 0,
     prefix: PrefixSite | None = None,
     group: GroupSite | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> Run:
     """Runs a trial; `answer` decides after each report whether it goes on."""
     result = Run()
@@ -112,7 +113,7 @@ def run(
         result.reports.append(item)
         return answer(item)
 
-    steps = Steps(report, lambda: 0.0, prefix, group)
+    steps = Steps(report, clock, prefix, group)
     result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
     return result
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count
-from thaw_api.triggers import UntilSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.freezing.wording import counted, rotation_text, settings_of, until_text
 from thaw_trainer.preparation import check_schedules, prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
@@ -38,6 +38,7 @@ def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]
             "head": _count(layout, layout.names(layout.blocks, layout.blocks)),
         },
         "search": {"trials": trial_count(spec), "epochs": spec.training.epochs, "metric": objective(spec)[0]},
+        "frozen": {"norms": spec.freezing.frozen_norms, "dropout": spec.freezing.frozen_dropout},
         "phases": [_phase(phase, layout, _rates_are_searched(spec)) for phase in check_schedules(spec, layout)],
     }
 
@@ -48,41 +49,37 @@ def _rates_are_searched(spec: FineTuneJobSpec) -> bool:
 
 
 def _phase(phase: Phase, layout: Layout, searched: bool) -> dict[str, Any]:
+    trained = phase.trained_in(0)
     rates = sorted(set(phase.lr.values()))
     lowest = min(layout.place[name] for name in phase.train)
     return {
         "name": phase.name,
-        "until": _until(phase.until),
-        "parameters": _count(layout, list(phase.train)),
-        "share": _count(layout, list(phase.train)) / sum(layout.size.values()),
-        "tensors": len(phase.train),
+        "until": until_text(phase.until),
+        "parameters": _count(layout, list(trained)),
+        "share": _count(layout, list(trained)) / sum(layout.size.values()),
+        "tensors": len(trained),
         "lr": "searched"
         if searched
         else f"{rates[0]:.3g}"
         if len(rates) == 1
         else f"{rates[0]:.3g} to {rates[-1]:.3g}",
-        "frozenBelow": "nothing"
-        if lowest == -1
-        else "stem"
-        if lowest == 0
-        else f"stem and {_counted(lowest, 'block')}",
+        "rates": [] if searched else [_at_rate(phase, layout, rate) for rate in reversed(rates)],
+        "rotation": rotation_text(phase.rotation),
+        "settings": settings_of(phase),
+        "frozenBelow": "nothing" if lowest == -1 else "stem" if lowest == 0 else f"stem and {counted(lowest, 'block')}",
     }
+
+
+def _at_rate(phase: Phase, layout: Layout, rate: float) -> dict[str, Any]:
+    names = [name for name, own in phase.lr.items() if own == rate]
+    places = sorted({layout.place[name] for name in names}, reverse=True)
+    where = [_place(place, layout) for place in places]
+    return {"lr": rate, "tensors": len(names), "parameters": _count(layout, names), "in": where}
+
+
+def _place(place: int, layout: Layout) -> str:
+    return "head" if place == layout.blocks else "stem" if place == -1 else f"block {place}"
 
 
 def _count(layout: Layout, names: list[str]) -> int:
     return sum(layout.size[name] for name in names)
-
-
-def _until(until: UntilSpec) -> str:
-    triggers = []
-    if until.epochs is not None:
-        triggers.append(_counted(until.epochs, "epoch"))
-    if until.fraction is not None:
-        triggers.append(f"{until.fraction:.0%} of the epochs")
-    if until.plateau is not None:
-        triggers.append(f"no gain for {_counted(until.plateau.patience, 'epoch')}")
-    return " or ".join(triggers)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

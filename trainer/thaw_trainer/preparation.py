@@ -62,20 +62,19 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
     layout = find_layout(kind.empty_model(spec, base))
     phases = check_schedules(spec, layout)
-    prefixes = {spec.model.uri: _plan_prefix(spec, layout)}
+    steps_per_epoch = kind.open(spec, base).steps_per_epoch()
+    prefixes = {spec.model.uri: _plan_prefix(spec, layout, steps_per_epoch)}
     for variant in variants:
         if variant.model.uri not in prefixes:
             its_layout = find_layout(kind.empty_model(variant, stores[inputs_key(variant)]))
             check_schedules(variant, its_layout)
-            prefixes[variant.model.uri] = _plan_prefix(variant, its_layout)
+            prefixes[variant.model.uri] = _plan_prefix(variant, its_layout, steps_per_epoch)
     return Prepared(
         stores=stores | {inputs_key(spec): base},
         facts=PreparedStore(base).facts,
         layout=layout,
         prefixes=prefixes,
-        first_phase=longest_phase(phases[0].until, 0, spec.training.epochs, kind.open(spec, base).steps_per_epoch())
-        if len(phases) > 1
-        else 1,
+        first_phase=longest_phase(phases[0].until, 0, spec.training.epochs, steps_per_epoch) if len(phases) > 1 else 1,
     )
 
 
@@ -98,7 +97,7 @@ def check_schedules(spec: FineTuneJobSpec, layout: Layout) -> tuple[Phase, ...]:
     return phases
 
 
-def _plan_prefix(spec: FineTuneJobSpec, layout: Layout) -> PrefixPlan:
+def _plan_prefix(spec: FineTuneJobSpec, layout: Layout, steps_per_epoch: int) -> PrefixPlan:
     """The boundaries of every schedule that the search may try, and how often each is expected."""
     searched = [
         each
@@ -115,7 +114,7 @@ def _plan_prefix(spec: FineTuneJobSpec, layout: Layout) -> PrefixPlan:
         except (ValueError, TrainerError):
             continue  # values that do not go together are that trial's failure
         schedules.append((phases, variant.training.epochs))
-    return plan_prefix(spec.freezing.cache, schedules, layout, trial_count(spec))
+    return plan_prefix(spec.freezing.cache, schedules, layout, trial_count(spec), steps_per_epoch)
 
 
 def _tried(parameter: ParameterSpec) -> list[Scalar]:

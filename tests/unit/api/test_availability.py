@@ -9,6 +9,7 @@ import pytest
 from tests.manifests import job, parameter, phase
 from thaw_api import FieldError, InvalidManifest, read_job
 from thaw_api.crd import object_schema
+from thaw_api.freezing import HAS_DEPTH
 from thaw_api.structural_schema import Schema, walk
 
 UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [

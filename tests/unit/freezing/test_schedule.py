@@ -62,6 +62,72 @@ def test_gradual_stops_at_its_depth() -> None:
     assert [name for name, _, _ in written(blocks=4, epochs=9, preset="gradual", depth=2)] == ["head", "top-1", "top-2"]
 
 
+def test_first_n_trains_the_head_and_the_bottom_blocks() -> None:
+    assert written(preset="first-n", depth=2) == [("bottom", ["head", "blocks[:2]"], END)]
+
+
+def test_bitfit_trains_the_head_and_every_bias() -> None:
+    (phase,) = resolve_schedule(freezing(preset="bitfit"), training(), layout_of(2))
+    assert phase.train == {"head.weight", "head.bias", "layers.0.bias", "layers.1.bias"}
+
+
+def test_ulmfit_is_gradual_with_the_rates_of_the_paper() -> None:
+    gradual, ulmfit = (
+        resolve_schedule(freezing(preset=preset), training(9, lr=0.01), layout_of(4))
+        for preset in ("gradual", "ulmfit")
+    )
+    assert [phase.train for phase in ulmfit] == [phase.train for phase in gradual]
+    assert {(phase.schedule, phase.warmup) for phase in ulmfit} == {("slanted-triangular", 0.1)}
+    assert ulmfit[-1].lr["layers.1.weight"] == pytest.approx(0.01 / 2.6**3)
+
+
+def test_chain_thaw_trains_each_layer_alone_from_the_bottom_and_then_all_from_the_best() -> None:
+    phases = resolve_schedule(freezing(preset="chain-thaw"), training(99), layout_of(2))
+    assert [phase.name for phase in phases] == ["head", "stem", "block-0", "block-1", "all"]
+    assert [phase.restore_best for phase in phases] == [False, True, True, True, True]
+    head, stem, first, second, everything = (phase.train for phase in phases)
+    assert head | stem | first | second == everything
+    assert sum(map(len, (head, stem, first, second))) == len(everything)
+    assert all(phase.until.plateau for phase in phases[:-1])
+
+
+def test_chain_thaw_leaves_out_a_stem_that_is_not_there() -> None:
+    names = [phase.name for phase in preset_phases(freezing(preset="chain-thaw"), 1, 9, has_stem=False)]
+    assert names == ["head", "block-0", "all"]
+
+
+@pytest.mark.parametrize(("epochs", "warns"), [(8, True), (9, False)])
+def test_chain_thaw_warns_when_it_cannot_reach_its_last_phase(epochs: int, warns: bool) -> None:
+    assert bool(schedule_warnings(freezing(preset="chain-thaw"), epochs, blocks=2)) == warns
+
+
+@pytest.mark.parametrize(
+    ("preset", "depth", "at_a_time", "order", "steps"),
+    [
+        ("lisa", None, 2, "random", 20),
+        ("lisa", 3, 3, "random", 20),
+        ("badam", None, 1, "shuffled", 100),
+        ("badam", 2, 2, "shuffled", 100),
+    ],
+)
+def test_lisa_and_badam_train_blocks_in_turns(
+    preset: str, depth: int | None, at_a_time: int, order: str, steps: int
+) -> None:
+    fields = {"depth": depth} if depth else {}
+    (phase,) = resolve_schedule(freezing(preset=preset, **fields), training(), layout_of(4))
+    rotation = phase.rotation
+    assert rotation is not None
+    assert (rotation.at_a_time, rotation.order, rotation.every.steps) == (at_a_time, order, steps)
+    assert phase.fresh
+    assert ("embed.weight" in rotation.always) == (preset == "lisa")
+    assert "head.weight" in rotation.always
+
+
+def test_lisa_of_a_model_with_one_block_trains_that_block() -> None:
+    (phase,) = resolve_schedule(freezing(preset="lisa"), training(), layout_of(1))
+    assert phase.trained_in(0) == phase.train
+
+
 def test_gradual_joins_blocks_when_epochs_are_few() -> None:
     assert [name for name, _, _ in written(blocks=12, epochs=3, preset="gradual")] == ["head", "top-7", "all"]
     assert [name for name, _, _ in written(blocks=12, epochs=4, preset="gradual", depth=6)] == [
@@ -91,7 +157,7 @@ def test_gradual_thaws_more_in_each_phase_and_reaches_its_last_before_the_end(
         )
 
 
-@pytest.mark.parametrize("preset", ["last-n", "gradual"])
+@pytest.mark.parametrize("preset", ["last-n", "first-n", "gradual", "ulmfit", "lisa", "badam"])
 def test_a_depth_beyond_the_model_is_refused(preset: str) -> None:
     with pytest.raises(TrainerError, match="depth 5 is more than the 4 blocks") as caught:
         preset_phases(freezing(preset=preset, depth=5), 4, 3)

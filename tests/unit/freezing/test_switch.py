@@ -12,7 +12,7 @@ from thaw_api.triggers import UntilSpec
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.freezing.selectors import select
-from thaw_trainer.freezing.switch import set_trainable
+from thaw_trainer.freezing.switch import FrozenPolicy, set_trainable
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, optimizer_tensors, phase_optimizer, set_rates
 
 
@@ -52,10 +52,13 @@ class Net(nn.Module):
 X = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
 
 
-def train_only(model: nn.Module, *selectors: str) -> frozenset[str]:
+PLAIN = FrozenPolicy()
+
+
+def train_only(model: nn.Module, *selectors: str, policy: FrozenPolicy = PLAIN) -> frozenset[str]:
     layout = find_layout_once(model)
     train = select(layout, list(selectors), "spec.freezing.phases[0].train")
-    set_trainable(model, layout, train)
+    set_trainable(model, layout, train, policy)
     return train
 
 

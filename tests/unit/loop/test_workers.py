@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.loop.gangs import Case, Worked, run_gang, train
+from tests.unit.loop.test_stages import MID_EPOCH, rotating
 from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob
 from thaw_trainer.loop.distributed import Gang
 
@@ -26,6 +27,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         Case("accumulated", GRADUAL | SGD | {"training.gradientAccumulation": 2}, plain),
         Case("dropout", GRADUAL, dropout),
         Case("interrupted", GRADUAL, dropout, stops=(1, 3)),
+        Case("turns", rotating("random", blocks=2) | SGD, plain),
+        Case("mid-epoch", MID_EPOCH | SGD, plain),
+        Case("turns-dropout", rotating("shuffled", state="keep", train=("all",)), dropout),
+        Case("turns-interrupted", rotating("shuffled", state="keep", train=("all",)), dropout, stops=(1, 2)),
         Case("unused", SGD | {"training.epochs": 2}, xlnet),
         Case("pairs", {"freezing": {"preset": "gradual"}, "training.epochs": 5}),
         Case("pairs-interrupted", {"freezing": {"preset": "gradual"}, "training.epochs": 5}, stops=(2,)),
@@ -51,7 +56,8 @@ def losses(worked: Worked) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [("sgd", 1e-4), ("adamw", 1e-2), ("accumulated", 1e-4), ("unused", 1e-4)]
+    ("name", "tolerance"),
+    [("sgd", 1e-4), ("adamw", 1e-2), ("accumulated", 1e-4), ("unused", 1e-4), ("turns", 1e-4), ("mid-epoch", 1e-3)],
 )
 def test_two_workers_have_the_losses_of_one_through_every_phase(
     cases: dict[str, Case], gang: dict[str, list[Worked]], tmp_path: Path, name: str, tolerance: float
@@ -64,7 +70,10 @@ def test_two_workers_have_the_losses_of_one_through_every_phase(
         assert found_metrics["metrics"]["loss"] == pytest.approx(expected_metrics["metrics"]["loss"], abs=tolerance)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "accumulated", "dropout", "interrupted", "unused", "pairs"])
+@pytest.mark.parametrize(
+    "name",
+    ["sgd", "adamw", "accumulated", "dropout", "interrupted", "unused", "pairs", "turns", "mid-epoch", "turns-dropout"],
+)
 def test_both_workers_have_the_same_tensors_bit_for_bit_after_every_epoch(
     gang: dict[str, list[Worked]], name: str
 ) -> None:
@@ -76,7 +85,11 @@ def test_both_workers_have_the_same_tensors_bit_for_bit_after_every_epoch(
 
 
 def test_a_gang_goes_on_bit_for_bit_from_its_checkpoints(gang: dict[str, list[Worked]]) -> None:
-    for name, interrupted in (("dropout", "interrupted"), ("pairs", "pairs-interrupted")):
+    for name, interrupted in (
+        ("dropout", "interrupted"),
+        ("pairs", "pairs-interrupted"),
+        ("turns-dropout", "turns-interrupted"),
+    ):
         assert gang[interrupted][0].reports == gang[name][0].reports
         for mine, other in zip(gang[interrupted][1].snapshots, gang[name][1].snapshots, strict=True):
             assert all(torch.equal(mine[key], other[key]) for key in mine)

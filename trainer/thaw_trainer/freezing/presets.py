@@ -109,7 +109,9 @@ def _chain_thaw(blocks: int, has_stem: bool) -> list[PhaseSpec]:
     alone = [("head", "head"), *([("stem", "stem")] if has_stem else [])]
     alone += [(f"block-{number}", f"blocks[{number}]") for number in range(blocks)]
     until = UntilSpec(plateau=PlateauSpec())
-    chain = [PhaseSpec(name=name, train=[selector], until=until, restore_best=True) for name, selector in alone]
+    chain = [
+        PhaseSpec(name=name, train=[selector], until=until, restore_best=name != "head") for name, selector in alone
+    ]
     return [*chain, PhaseSpec(name="all", train=["all"], until=UntilSpec(fraction=1.0), restore_best=True)]
 
 

@@ -171,7 +171,7 @@ def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: 
 def longest_phase(until: UntilSpec, start: int, epochs: int, steps_per_epoch: int = 1) -> int:
     """Epochs, a begun one included, that a phase lasts at most when it begins after epoch `start` of a cap of `epochs`.
 
-    Where the steps of an epoch are not known, each counts as an epoch, which is no less.
+    Without `steps_per_epoch` each of the phase's steps counts as an epoch, which is no less.
     """
     steps = longest(until, start * steps_per_epoch, Length(epochs, steps_per_epoch))
     return -(-steps // steps_per_epoch)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from thaw_api.freezing import CacheSpec
 from thaw_trainer.freezing.layout import Layout
-from thaw_trainer.freezing.progress import longest_phase
 from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.freezing.triggers import Length, longest
 from thaw_trainer.prefix.cut import boundary_of
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -34,7 +34,11 @@ class PrefixPlan:
 
 
 def plan_prefix(
-    cache: CacheSpec | None, schedules: Sequence[tuple[Sequence[Phase], int]], layout: Layout, trials: int
+    cache: CacheSpec | None,
+    schedules: Sequence[tuple[Sequence[Phase], int]],
+    layout: Layout,
+    trials: int,
+    steps_per_epoch: int = 1,
 ) -> PrefixPlan:
     """The plan for a search whose trials have these schedules, each as often as the others.
 
@@ -44,14 +48,15 @@ def plan_prefix(
     cache = cache or CacheSpec()
     passes: dict[int, float] = {}
     for phases, epochs in schedules:
-        begun = 0
+        begun, length = 0, Length(epochs, steps_per_epoch)
         for phase in phases:
-            lasts = longest_phase(phase.until, begun, epochs)
-            begun += lasts
+            steps = longest(phase.until, begun, length)
+            begun += steps
             boundary = boundary_of(layout, phase.train)
             if boundary >= 1:
-                passes[boundary] = passes.get(boundary, 0) + lasts * trials / len(schedules)
-            if begun >= epochs:
+                passed = steps / steps_per_epoch * trials / len(schedules)
+                passes[boundary] = passes.get(boundary, 0) + passed
+            if begun >= length.steps:
                 break
     whole = {boundary: max(1, round(count)) for boundary, count in sorted(passes.items())}
     if cache.mode == "never":
