@@ -29,7 +29,7 @@ from thaw_api.search_space import trial_spec
 from thaw_api.tasks import TASKS
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import Steps, run_trial
-from thaw_trainer.prefix.cache import PrefixMemory, PrefixSite
+from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import Prepared, prepare_job
 from thaw_trainer.tasks.protocol import JobFiles

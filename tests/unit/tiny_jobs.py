@@ -19,7 +19,7 @@ from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.fused.ahead import GroupSite
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import State, Steps, run_trial
-from thaw_trainer.prefix.cache import PrefixSite
+from thaw_trainer.prefix.memory import PrefixSite
 from thaw_trainer.tasks.protocol import Share, Task
 from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
 from thaw_trainer.uris import UriRoots

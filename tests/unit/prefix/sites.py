@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tests.unit.tiny_jobs import TinyJob
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.prefix.cache import PrefixMemory, PrefixSite
+from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks.protocol import JobFiles

@@ -66,8 +66,8 @@ def test_what_the_trial_has_trained_is_not_replayed(tiny: TinyJob, cache: Path) 
 
 def test_a_second_process_fills_nothing(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained(tiny, TOP, cache, "first")
-    monkeypatch.setattr("thaw_trainer.prefix.cache.survey", None)
-    monkeypatch.setattr("thaw_trainer.prefix.cache.fill", None)
+    monkeypatch.setattr("thaw_trainer.prefix.stock.survey", None)
+    monkeypatch.setattr("thaw_trainer.prefix.stock.fill", None)
     assert without_prefix(trained(tiny, TOP, cache, "second")) == without_prefix(first)
 
 
@@ -114,9 +114,9 @@ def test_frozen_blocks_do_not_run(tiny: TinyJob, cache: Path) -> None:
     task.build = counted  # type: ignore[method-assign]
     shutil.rmtree(tiny.root / "checkpoints" / "counted", ignore_errors=True)
     run(task, spec, tiny.root / "checkpoints" / "counted", prefix=site(tiny, spec, cache))
-    proof = 2 * 2  # two batches, each computed twice
+    proof = 2  # two batches
     assert calls[0] == calls[1] == proof
-    assert calls[2] > 20 * proof // 4
+    assert calls[2] > 10 * proof
 
 
 def test_a_stand_in_that_leaks_is_found_and_refused(

@@ -73,11 +73,13 @@ def plan_epoch(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def scattered(plans: Sequence[BatchPlan]) -> BatchPlan:
-    """A batch of one class whose rows come from as many of its batches as possible, in another order."""
+def scattered(plans: Sequence[BatchPlan], first: int = 0) -> BatchPlan:
+    """A batch of one class whose rows come from as many of its batches as possible, in another order; `first` makes it
+    another batch, if the class has the rows."""
     rows = np.concatenate([plan.rows[: plan.filled] for plan in plans])
     size = len(plans[0].rows)
-    chosen = rows[:: max(1, len(rows) // size)][:size][::-1]
+    stride = max(1, len(rows) // size)
+    chosen = rows[first % stride :: stride][:size][::-1]
     padded = np.concatenate([chosen, np.full(size - len(chosen), chosen[0], dtype=np.int64)])
     return BatchPlan(padded, len(chosen), plans[0].width)
 

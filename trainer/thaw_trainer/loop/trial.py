@@ -23,7 +23,8 @@ from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
-from thaw_trainer.prefix.cache import Prefix, PrefixSite
+from thaw_trainer.prefix.cache import Prefix
+from thaw_trainer.prefix.memory import PrefixSite
 from thaw_trainer.tasks.protocol import Batch, Task
 
 _STEPS_BETWEEN_CHECKS = 20

@@ -22,7 +22,7 @@ from thaw_trainer.loop.evaluation import predict_split
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.trial import Steps, run_trial
 from thaw_trainer.outputs.folder import OutputFolder
-from thaw_trainer.prefix.cache import PrefixMemory, PrefixSite
+from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
