@@ -88,10 +88,7 @@ def write_inputs(folder: Path, rows: int, blocks: int) -> None:
 
 def spec_of(case: Case, mode: str) -> FineTuneJobSpec:
     """The job of a case."""
-    data = {
-        name: {"uri": f"file:{file}.csv"}
-        for name, file in (("train", "train"), ("validation", "held"), ("test", "held"))
-    }
+    data = {name: {"uri": f"file:{name}.csv"} for name in ("train", "validation", "test")}
     return FineTuneJobSpec.model_validate(
         {
             "task": "text-classification",
