@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec, RotationIntervalSpec, RotationSpec
+from thaw_api.freezing import FreezingSpec, IntervalSpec, PhaseLrSpec, PhaseSpec, RotationSpec
 from thaw_api.triggers import PlateauSpec, UntilSpec
 from thaw_trainer.errors import SCHEDULE_INVALID, TrainerError
 
@@ -116,7 +116,7 @@ def _chain_thaw(blocks: int, has_stem: bool) -> list[PhaseSpec]:
 
 
 def _in_turns(name: str, train: list[str], blocks: int, steps: int, order: Any) -> PhaseSpec:
-    rotate = RotationSpec(blocks=blocks, every=RotationIntervalSpec(steps=steps), order=order)
+    rotate = RotationSpec(blocks=blocks, every=IntervalSpec(steps=steps), order=order)
     phase = _to_the_end(name, train)
     return phase.model_copy(update={"rotate": rotate, "optimizer_state": "fresh"})
 
