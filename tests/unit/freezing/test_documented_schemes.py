@@ -53,7 +53,7 @@ def test_every_scheme_is_a_valid_schedule(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("code", [code for code, _ in written("Triggers", 0)])
 def test_every_trigger_is_one(code: str) -> None:
-    assert UntilSpec.model_validate(read_documents(f"{{{code}}}")[0]).any_of()
+    assert UntilSpec.model_validate(read_documents(f"{{{code}}}")[0]).any_of
 
 
 def test_every_trigger_is_in_the_table() -> None:

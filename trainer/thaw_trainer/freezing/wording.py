@@ -17,7 +17,7 @@ def until_text(until: UntilSpec) -> str:
     """When a phase ends."""
     return " or ".join(
         " and ".join(_condition(condition) for condition in group) if len(group) == 1 else _together(group)
-        for group in until.any_of()
+        for group in until.any_of
     )
 
 
