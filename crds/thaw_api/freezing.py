@@ -29,6 +29,7 @@ _NEEDS_DEPTH_TEXT = "presets last-n and first-n need depth: the number of blocks
 _HAS_DEPTH_TEXT = f"depth belongs to the presets {', '.join(HAS_DEPTH[:-1])} and {HAS_DEPTH[-1]}"
 _NOT_PURE = "cache.mode always excludes frozenDropout on: what is frozen would differ from epoch to epoch"
 _ONE_SPREAD = "lowest and decay exclude each other: give one"
+_ADAPTIVE_OR_ROTATE = "adaptive and rotate exclude each other: give one"
 _ONE_INTERVAL = "every needs exactly one of steps and epochs"
 
 
@@ -67,8 +68,8 @@ class PhaseLrSpec(SchemaModel):
         return self
 
 
-class RotationIntervalSpec(SchemaModel):
-    """How long a turn lasts."""
+class IntervalSpec(SchemaModel):
+    """How long a turn or an interval lasts."""
 
     steps: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Optimizer steps."""
@@ -78,7 +79,7 @@ class RotationIntervalSpec(SchemaModel):
     cel_rules = (CelRule("has(self.steps) != has(self.epochs)", _ONE_INTERVAL),)
 
     @model_validator(mode="after")
-    def _has_one_interval(self) -> "RotationIntervalSpec":
+    def _has_one_interval(self) -> "IntervalSpec":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(_ONE_INTERVAL)
         return self
@@ -89,7 +90,7 @@ class RotationSpec(SchemaModel):
 
     blocks: int = Field(ge=1, le=1000)
     """Blocks that are trained in one turn, of those that the phase's selectors have tensors in."""
-    every: RotationIntervalSpec
+    every: IntervalSpec
     """Length of a turn."""
     order: Literal["random", "shuffled", "ascending", "descending"] = "random"
     """random: drawn anew each turn; shuffled: every block once in a random order, then in another; ascending: from
@@ -97,6 +98,15 @@ class RotationSpec(SchemaModel):
     always: list[Selector] | None = Field(default=None, min_length=1, max_length=64)
     """Selectors of tensors inside blocks that are trained in every turn, as head and stem are where `train` has
     them."""
+
+
+class AdaptiveSpec(SchemaModel):
+    """Freezes the phase's lowest blocks once their gradients hardly change (AutoFreeze, arXiv 2102.01386)."""
+
+    every: IntervalSpec
+    """Interval whose summed gradients are compared with those of the one before."""
+    percentile: float = Field(default=50.0, ge=0, le=100)
+    """The lowest blocks whose change is within this percentile of all that are still trained are frozen."""
 
 
 class PhaseSpec(SchemaModel):
@@ -124,8 +134,18 @@ class PhaseSpec(SchemaModel):
     it returns. fresh: all moments start anew with the phase, and in a rotation those of what comes in."""
     rotate: RotationSpec | None = None
     """Train the phase's blocks in turns."""
+    adaptive: AdaptiveSpec | None = None
+    """Freeze more and more of the phase's lowest blocks as their gradients settle. Excludes rotate."""
     restore_best: bool | None = None
     """Restore weights and buffers of the best epoch so far before the phase begins."""
+
+    cel_rules = (CelRule("!(has(self.adaptive) && has(self.rotate))", _ADAPTIVE_OR_ROTATE),)
+
+    @model_validator(mode="after")
+    def _adapts_or_rotates(self) -> "PhaseSpec":
+        if self.adaptive is not None and self.rotate is not None:
+            raise ValueError(_ADAPTIVE_OR_ROTATE)
+        return self
 
 
 class CacheSpec(SchemaModel):

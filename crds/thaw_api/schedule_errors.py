@@ -56,7 +56,7 @@ def _late_fractions(spec: FineTuneJobSpec) -> list[FieldError]:
 
 def _earliest_end(until: UntilSpec, begins: int, cap: int) -> int:
     """Epochs that are over at least when a phase ends that began after at least `begins`."""
-    return min(max(_earliest(condition, begins, cap) for condition in group) for group in until.any_of())
+    return min(max(_earliest(condition, begins, cap) for condition in group) for group in until.any_of)
 
 
 def _earliest(condition: ConditionSpec, begins: int, cap: int) -> int:

@@ -1,5 +1,6 @@
 """`until` of a freezing phase: when it ends."""
 
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
@@ -91,6 +92,7 @@ class UntilSpec(TriggerFields):
             raise ValueError(_NO_TRIGGER)
         return self
 
+    @cached_property
     def any_of(self) -> tuple[tuple[ConditionSpec, ...], ...]:
         """The phase is over when, in one of these groups, every condition holds."""
         alone = tuple((ConditionSpec(**{name: getattr(self, name)}),) for name in _set(self))

@@ -52,9 +52,15 @@ def phases() -> st.SearchStrategy[list[dict[str, Any]]]:
         always=st.just(["norms"]),
     )
     group = some({"select": st.just(["head"]), "base": st.floats(1e-6, 1)})
+    adaptive = some({"every": every}, percentile=st.floats(0, 100))
+    named: dict[str, Any] = {
+        "name": WORDS,
+        "train": st.lists(st.sampled_from(["head", "all", "blocks[-2:]"]), min_size=1, max_size=3),
+        "until": until,
+    }
+    settled = some(named | {"adaptive": adaptive})
     phase = some(
-        {"name": WORDS, "train": st.lists(st.sampled_from(["head", "all", "blocks[-2:]"]), min_size=1, max_size=3)}
-        | {"until": until},
+        named,
         lr=some(base=st.floats(1e-6, 1), decay=st.floats(1, 3))
         | some(lowest=st.floats(1e-6, 1))
         | some(groups=st.lists(group, min_size=1, max_size=2)),
@@ -65,7 +71,7 @@ def phases() -> st.SearchStrategy[list[dict[str, Any]]]:
         optimizerState=st.sampled_from(["keep", "fresh"]),
         restoreBest=st.booleans(),
     )
-    return st.lists(phase, min_size=1, max_size=3, unique_by=lambda each: each["name"])
+    return st.lists(phase | settled, min_size=1, max_size=3, unique_by=lambda each: each["name"])
 
 
 def freezing() -> Spec:

@@ -45,6 +45,7 @@ def search(name: str, *parameters: dict[str, Any]) -> dict[str, Any]:
 
 RANGE = {"min": 0.1, "max": 0.2}
 SECRET = {"name": "token", "key": "token"}
+ONE_STEP: dict[str, Any] = {"every": {"steps": 1}}
 CASES = [
     Case(
         "spec",
@@ -134,6 +135,18 @@ CASES = [
         "every needs exactly one of steps and epochs",
         {"freezing.phases": [phase(rotate={"blocks": 1, "every": {"steps": 1, "epochs": 1}})]},
         {"freezing.phases": [phase(rotate={"blocks": 1, "every": {"epochs": 1}})]},
+    ),
+    Case(
+        "spec.freezing.phases[].adaptive.every",
+        "every needs exactly one of steps and epochs",
+        {"freezing.phases": [phase(adaptive={"every": {}})]},
+        {"freezing.phases": [phase(adaptive={"every": {"steps": 1}})]},
+    ),
+    Case(
+        "spec.freezing.phases[]",
+        "adaptive and rotate exclude each other: give one",
+        {"freezing.phases": [phase(adaptive=ONE_STEP, rotate=ONE_STEP | {"blocks": 1})]},
+        {"freezing.phases": [phase(adaptive=ONE_STEP)]},
     ),
     Case(
         "spec.freezing",

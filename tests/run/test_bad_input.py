@@ -42,6 +42,20 @@ BEFORE_RAY: dict[str, tuple[list[str], str, str]] = {
         "spec.search.parameters[0]",
         "matches nothing",
     ),
+    "phase of no steps": (
+        ["freezing={phases: [{name: a, train: [head], until: {steps: 0}}]}"],
+        "spec.freezing.phases[0].until.steps",
+        "greater than or equal to 1",
+    ),
+    "phase that begins after its end": (
+        [
+            "training.epochs=4",
+            "freezing={phases: [{name: a, train: [head], until: {epochs: 2}}, "
+            "{name: b, train: [all], until: {fraction: 0.5}}]}",
+        ],
+        "spec.freezing.phases[1].until.fraction",
+        "is over before the phase begins",
+    ),
     "output on a cluster": (["output.uri=pvc://claim/out"], "spec.output.uri", "--output"),
 }
 WHILE_PREPARING: dict[str, tuple[Callable[[Path], None] | None, list[str], str, str]] = {
@@ -53,6 +67,15 @@ WHILE_PREPARING: dict[str, tuple[Callable[[Path], None] | None, list[str], str, 
         [],
         "spec.data.columns.label",
         "2 labels",
+    ),
+    "overlapping rates": (
+        None,
+        [
+            "freezing={phases: [{name: a, train: [all], until: {epochs: 1}, lr: {groups: "
+            "[{select: [head], base: 0.1}, {select: [biases], base: 0.2}]}}]}"
+        ],
+        "spec.freezing.phases[0].lr.groups[1].select",
+        "overlapping rates",
     ),
     "selector that matches nothing": (
         None,

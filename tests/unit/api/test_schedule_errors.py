@@ -102,6 +102,13 @@ def test_a_lowest_rate_above_the_base_is_refused() -> None:
         ({"rotate": {"blocks": 1, "every": {}}}, "rotate.every", "exactly one of steps and epochs"),
         ({"rotate": {"blocks": 0, "every": {"steps": 1}}}, "rotate.blocks", "greater than or equal to 1"),
         ({"rotate": {"blocks": 1, "every": {"steps": 0}}}, "rotate.every.steps", "greater than or equal to 1"),
+        (
+            {"rotate": {"blocks": 1, "every": {"steps": 1}}, "adaptive": {"every": {"steps": 1}}},
+            "",
+            "adaptive and rotate exclude each other",
+        ),
+        ({"adaptive": {"every": {"steps": 1, "epochs": 1}}}, "adaptive.every", "exactly one of steps and epochs"),
+        ({"adaptive": {"every": {"steps": 1}, "percentile": 101}}, "adaptive.percentile", "less than or equal to 100"),
         ({"lr": {"lowest": 1e-5, "decay": 2.0}}, "lr", "lowest and decay exclude each other"),
         ({"lr": {"groups": [{"select": ["head"]}]}}, "lr.groups[0].base", "required"),
     ],
@@ -110,7 +117,7 @@ def test_a_phase_that_makes_no_sense_by_itself_is_refused_at_its_field(
     own: dict[str, Any], path: str, message: str
 ) -> None:
     (error,) = errors_of({"freezing.phases": [phase(**own)]})
-    assert error.path == f"spec.freezing.phases[0].{path}"
+    assert error.path == f"spec.freezing.phases[0].{path}".rstrip(".")
     assert message in error.message
 
 

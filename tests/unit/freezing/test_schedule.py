@@ -106,8 +106,8 @@ def test_chain_thaw_warns_when_it_cannot_reach_its_last_phase(epochs: int, warns
     [
         ("lisa", None, 2, "random", 20),
         ("lisa", 3, 3, "random", 20),
-        ("badam", None, 1, "shuffled", 100),
-        ("badam", 2, 2, "shuffled", 100),
+        ("badam", None, 1, "ascending", 50),
+        ("badam", 2, 2, "ascending", 50),
     ],
 )
 def test_lisa_and_badam_train_blocks_in_turns(

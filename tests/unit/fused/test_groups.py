@@ -44,6 +44,10 @@ def specs(tiny: TinyJob, **changes: Any) -> list[FineTuneJobSpec]:
     ]
 
 
+def head_phase(until: dict[str, Any], **own: Any) -> dict[str, Any]:
+    return {"freezing": {"phases": [{"name": "head", "train": ["head"], "until": until, **own}]}}
+
+
 def train(tiny: TinyJob, spec: FineTuneJobSpec, cache: Path, name: str, group: GroupSite | None, **how: Any) -> Run:
     shutil.rmtree(tiny.root / "checkpoints" / name, ignore_errors=True)
     folder = tiny.root / "checkpoints" / name
@@ -62,8 +66,14 @@ def together(tiny: TinyJob, trials: list[FineTuneJobSpec], cache: Path, **how: A
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"training.gradientAccumulation": 2}, {"training.clipNorm": 0.05}, {"training.labelSmoothing": 0.1}],
-    ids=["plain", "accumulated", "clipped", "smoothed"],
+    [
+        {},
+        {"training.gradientAccumulation": 2},
+        {"training.clipNorm": 0.05},
+        {"training.labelSmoothing": 0.1},
+        head_phase({"fraction": 1.0}, warmup=5, schedule="cosine", weightDecay=0.3),
+    ],
+    ids=["plain", "accumulated", "clipped", "smoothed", "own-settings"],
 )
 def test_each_is_what_it_would_be_alone(
     tiny: TinyJob, cache: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -82,6 +92,14 @@ def test_each_is_what_it_would_be_alone(
             )
             assert wanted.keys() == found.keys()
             assert all(torch.allclose(wanted[name], found[name], atol=1e-5, rtol=0) for name in wanted)
+
+
+def test_heads_whose_phase_ends_in_mid_epoch_are_trained_one_by_one(tiny: TinyJob, cache: Path) -> None:
+    trials = specs(tiny, **head_phase({"steps": tiny.task(tiny.spec()).steps_per_epoch() + 2}))
+    alone = [train(tiny, spec, cache, f"alone-{index}", None) for index, spec in enumerate(trials)]
+    fused = together(tiny, trials, cache)
+    assert [(each.losses, each.metrics) for each in fused] == [(each.losses, each.metrics) for each in alone]
+    assert [len(losses) for losses in alone[0].losses][1:] == [2]
 
 
 def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.loop.gangs import Case, Worked, run_gang, train
+from tests.unit.loop.test_adaptive_trial import adapting
 from tests.unit.loop.test_stages import MID_EPOCH, rotating
 from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob
 from thaw_trainer.loop.distributed import Gang
@@ -31,6 +32,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         Case("mid-epoch", MID_EPOCH | SGD, plain),
         Case("turns-dropout", rotating("shuffled", state="keep", train=("all",)), dropout),
         Case("turns-interrupted", rotating("shuffled", state="keep", train=("all",)), dropout, stops=(1, 2)),
+        Case("adaptive", adapting({"steps": 4}) | SGD, plain),
         Case("unused", SGD | {"training.epochs": 2}, xlnet),
         Case("pairs", {"freezing": {"preset": "gradual"}, "training.epochs": 5}),
         Case("pairs-interrupted", {"freezing": {"preset": "gradual"}, "training.epochs": 5}, stops=(2,)),
@@ -57,7 +59,15 @@ def losses(worked: Worked) -> list[list[float]]:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("sgd", 1e-4), ("adamw", 1e-2), ("accumulated", 1e-4), ("unused", 1e-4), ("turns", 1e-4), ("mid-epoch", 1e-3)],
+    [
+        ("sgd", 1e-4),
+        ("adamw", 1e-2),
+        ("accumulated", 1e-4),
+        ("unused", 1e-4),
+        ("turns", 1e-4),
+        ("mid-epoch", 1e-3),
+        ("adaptive", 1e-3),
+    ],
 )
 def test_two_workers_have_the_losses_of_one_through_every_phase(
     cases: dict[str, Case], gang: dict[str, list[Worked]], tmp_path: Path, name: str, tolerance: float
@@ -72,7 +82,19 @@ def test_two_workers_have_the_losses_of_one_through_every_phase(
 
 @pytest.mark.parametrize(
     "name",
-    ["sgd", "adamw", "accumulated", "dropout", "interrupted", "unused", "pairs", "turns", "mid-epoch", "turns-dropout"],
+    [
+        "sgd",
+        "adamw",
+        "accumulated",
+        "dropout",
+        "interrupted",
+        "unused",
+        "pairs",
+        "turns",
+        "mid-epoch",
+        "adaptive",
+        "turns-dropout",
+    ],
 )
 def test_both_workers_have_the_same_tensors_bit_for_bit_after_every_epoch(
     gang: dict[str, list[Worked]], name: str

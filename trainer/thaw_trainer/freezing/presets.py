@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec, RotationIntervalSpec, RotationSpec
+from thaw_api.freezing import FreezingSpec, IntervalSpec, PhaseLrSpec, PhaseSpec, RotationSpec
 from thaw_api.triggers import PlateauSpec, UntilSpec
 from thaw_trainer.errors import SCHEDULE_INVALID, TrainerError
 
@@ -11,7 +11,7 @@ ULMFIT_DECAY = 2.6
 ULMFIT_CUT = 0.1
 """Share of a phase in which ULMFiT's triangle climbs."""
 LISA_BLOCKS, LISA_STEPS = 2, 20
-BADAM_STEPS = 100
+BADAM_STEPS = 50
 
 
 def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int, has_stem: bool = True) -> list[PhaseSpec]:
@@ -48,7 +48,7 @@ def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int, has_stem: bo
         case "lisa":
             return [_in_turns("lisa", ["all"], depth or min(LISA_BLOCKS, blocks), LISA_STEPS, "random")]
         case "badam":
-            return [_in_turns("badam", ["head", "blocks"], depth or 1, BADAM_STEPS, "shuffled")]
+            return [_in_turns("badam", ["head", "blocks"], depth or 1, BADAM_STEPS, "ascending")]
     return [_to_the_end("all", ["all"])]
 
 
@@ -116,7 +116,7 @@ def _chain_thaw(blocks: int, has_stem: bool) -> list[PhaseSpec]:
 
 
 def _in_turns(name: str, train: list[str], blocks: int, steps: int, order: Any) -> PhaseSpec:
-    rotate = RotationSpec(blocks=blocks, every=RotationIntervalSpec(steps=steps), order=order)
+    rotate = RotationSpec(blocks=blocks, every=IntervalSpec(steps=steps), order=order)
     phase = _to_the_end(name, train)
     return phase.model_copy(update={"rotate": rotate, "optimizer_state": "fresh"})
 

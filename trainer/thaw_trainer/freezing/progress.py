@@ -6,6 +6,7 @@ from typing import Any, Literal
 from thaw_api.tasks import Mode
 from thaw_api.training import EarlyStoppingSpec
 from thaw_api.triggers import PlateauSpec, UntilSpec
+from thaw_trainer.freezing.rotation import steps_of
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.freezing.triggers import Length, Now, counted_end, is_over, longest, plateaus
 
@@ -44,6 +45,10 @@ class Progress:
     plateaus: dict[str, Watch] = field(default_factory=dict)
     """The phase's plateaus, by the place of their condition."""
     stopping: Watch = Watch()
+    frozen: int = 0
+    """How many of the phase's lowest places are frozen adaptively."""
+    norms: tuple[float, ...] = ()
+    """Norm of each place's summed gradient in the last interval; empty before the first has ended."""
 
     @property
     def phase_step(self) -> int:
@@ -59,7 +64,7 @@ class Progress:
         """The inverse of `as_dict`."""
         watches = {name: Watch(**data[name]) for name in ("objective", "stopping")}
         watched = {place: Watch(**watch) for place, watch in data["plateaus"].items()}
-        return Progress(**(data | watches | {"plateaus": watched}))
+        return Progress(**(data | watches | {"plateaus": watched, "norms": tuple(data["norms"])}))
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,31 @@ class Plan:
         return self.phases[progress.phase]
 
     def turn(self, progress: Progress) -> int:
-        """Which turn of its phase's rotation a run is in, from 0."""
-        rotation = self.phase(progress).rotation
-        return progress.phase_step // rotation.steps_of_a_turn(self.length.steps_per_epoch) if rotation else 0
+        """Which part of its phase a run is in, from 0: the rotation's turn, or how many places are frozen."""
+        phase = self.phase(progress)
+        if phase.adaptive:
+            return progress.frozen
+        return progress.phase_step // self._interval(phase) if phase.rotation else 0
+
+    def interval_end(self, progress: Progress) -> int | None:
+        """The step at which the present turn or adaptive interval ends."""
+        phase = self.phase(progress)
+        if phase.rotation is None and phase.adaptive is None:
+            return None
+        interval = self._interval(phase)
+        return progress.phase_began + (progress.phase_step // interval + 1) * interval
+
+    def ends_interval(self, progress: Progress) -> bool:
+        """Whether an adaptive interval has just ended."""
+        phase = self.phase(progress)
+        return (
+            phase.adaptive is not None and progress.phase_step > 0 and progress.phase_step % self._interval(phase) == 0
+        )
+
+    def _interval(self, phase: Phase) -> int:
+        part = phase.rotation or phase.adaptive
+        assert part is not None
+        return steps_of(part.every, self.length.steps_per_epoch)
 
     def is_in_last_phase(self, progress: Progress) -> bool:
         """Whether no phase follows."""
@@ -95,9 +122,9 @@ def steps_to_go(progress: Progress, plan: Plan) -> int:
     end = counted_end(phase.until, progress.phase_began, length)
     if end is not None and end > progress.step:
         ends.append(end)
-    if phase.rotation:
-        turn = phase.rotation.steps_of_a_turn(length.steps_per_epoch)
-        ends.append(progress.phase_began + (plan.turn(progress) + 1) * turn)
+    interval_end = plan.interval_end(progress)
+    if interval_end is not None:
+        ends.append(interval_end)
     return min(ends) - progress.step
 
 
@@ -112,6 +139,14 @@ def after_steps(progress: Progress, steps: int, plan: Plan) -> tuple[Progress, M
     if now.step % plan.length.steps_per_epoch == 0 or end is None or now.step != end:
         return now, "continue"
     return (now, "end") if plan.is_in_last_phase(now) else (_next_phase(now), "next-phase")
+
+
+def after_interval(progress: Progress, norms: tuple[float, ...], plan: Plan) -> Progress:
+    """The progress after an adaptive interval in which the places' summed gradients had these norms."""
+    adaptive = plan.phase(progress).adaptive
+    assert adaptive is not None
+    frozen = adaptive.frozen_after(progress.frozen, progress.norms, norms) if progress.norms else progress.frozen
+    return replace(progress, norms=norms, frozen=frozen)
 
 
 def after_epoch(
@@ -157,7 +192,16 @@ def after_epoch(
 
 
 def _next_phase(now: Progress) -> Progress:
-    return replace(now, phase=now.phase + 1, phase_began=now.step, phase_seconds=0.0, plateaus={}, stopping=Watch())
+    return replace(
+        now,
+        phase=now.phase + 1,
+        phase_began=now.step,
+        phase_seconds=0.0,
+        plateaus={},
+        stopping=Watch(),
+        frozen=0,
+        norms=(),
+    )
 
 
 def _watch(watch: Watch, spec: PlateauSpec | EarlyStoppingSpec | None, metrics: dict[str, float], plan: Plan) -> Watch:

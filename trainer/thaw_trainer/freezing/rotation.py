@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from thaw_api.freezing import RotationIntervalSpec, RotationSpec
+from thaw_api.freezing import IntervalSpec, RotationSpec
 from thaw_trainer.errors import SCHEDULE_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.selectors import select
@@ -24,7 +24,7 @@ class Rotation:
     """Tensors that are trained in every turn."""
     at_a_time: int
     order: Literal["random", "shuffled", "ascending", "descending"]
-    every: RotationIntervalSpec
+    every: IntervalSpec
     seed: int
 
     def trained_in(self, turn: int) -> frozenset[str]:
@@ -45,9 +45,10 @@ class Rotation:
             first = turn % turns * self.at_a_time
         return [order[(first + place) % count] for place in range(self.at_a_time)]
 
-    def steps_of_a_turn(self, steps_per_epoch: int) -> int:
-        """Optimizer steps that a turn lasts."""
-        return self.every.steps or (self.every.epochs or 1) * steps_per_epoch
+
+def steps_of(every: IntervalSpec, steps_per_epoch: int) -> int:
+    """Optimizer steps of a turn or an interval."""
+    return every.steps or (every.epochs or 1) * steps_per_epoch
 
 
 def resolve_rotation(spec: RotationSpec, train: frozenset[str], layout: Layout, seed: int, where: str) -> Rotation:

@@ -6,6 +6,7 @@ from thaw_api.freezing import FreezingSpec, PhaseLrSpec, PhaseSpec
 from thaw_api.training import ScheduleName, TrainingSpec
 from thaw_api.triggers import UntilSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, TrainerError
+from thaw_trainer.freezing.adaptive import Adaptive, resolve_adaptive
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.presets import preset_phases
 from thaw_trainer.freezing.rates import phase_rates
@@ -27,6 +28,7 @@ class Phase:
     """Peak learning rate of each tensor of `train`."""
     restore_best: bool = False
     rotation: Rotation | None = None
+    adaptive: Adaptive | None = None
     schedule: ScheduleName | None = None
     """Shape of the rate over this phase alone; None: the run's."""
     warmup: float | None = None
@@ -35,7 +37,9 @@ class Phase:
     """Whether moments start anew with the phase, and with what a rotation brings in."""
 
     def trained_in(self, turn: int) -> frozenset[str]:
-        """What is trained in a turn of the phase's rotation."""
+        """What is trained in a turn of the phase's rotation, or once `turn` places are frozen adaptively."""
+        if self.adaptive:
+            return self.train.difference(*self.adaptive.places[:turn])
         return self.rotation.trained_in(turn) if self.rotation else self.train
 
     def with_moments(self, turn: int) -> frozenset[str]:
@@ -73,6 +77,7 @@ def _resolve(spec: PhaseSpec, freezing: FreezingSpec, where: str, training: Trai
         rotation=resolve_rotation(spec.rotate, train, layout, training.seed, f"{where}.rotate")
         if spec.rotate
         else None,
+        adaptive=resolve_adaptive(spec.adaptive, train, layout, f"{where}.adaptive") if spec.adaptive else None,
         schedule=spec.schedule,
         warmup=spec.warmup,
         weight_decay=spec.weight_decay,

@@ -45,10 +45,10 @@ class Now:
 
 
 def plateaus(until: UntilSpec) -> dict[str, ConditionSpec]:
-    """The conditions that watch for a plateau, by their place in `until.any_of()`."""
+    """The conditions that watch for a plateau, by their place in `until.any_of`."""
     return {
         f"{group}.{index}": condition
-        for group, conditions in enumerate(until.any_of())
+        for group, conditions in enumerate(until.any_of)
         for index, condition in enumerate(conditions)
         if condition.plateau is not None
     }
@@ -58,7 +58,7 @@ def is_over(until: UntilSpec, now: Now, length: Length, objective: str) -> bool:
     """Whether the phase is over, looked at after an epoch or at a step that `mid_epoch_end` has named."""
     return any(
         all(_holds(condition, f"{group}.{index}", now, length, objective) for index, condition in enumerate(conditions))
-        for group, conditions in enumerate(until.any_of())
+        for group, conditions in enumerate(until.any_of)
     )
 
 
@@ -79,7 +79,7 @@ def counted_end(until: UntilSpec, began: int, length: Length) -> int | None:
 
     A phase that begins when its fraction is over already has the rest of its epoch.
     """
-    ends = [_last([_end(condition, began, length) for condition in group]) for group in until.any_of()]
+    ends = [_last([_end(condition, began, length) for condition in group]) for group in until.any_of]
     known = [end if end > began else length.epoch_end(began) for end in ends if end is not None]
     return min(known, default=None)
 

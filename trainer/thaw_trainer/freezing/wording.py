@@ -1,5 +1,6 @@
 """A phase in words, for plans."""
 
+from thaw_api.freezing import IntervalSpec
 from thaw_api.triggers import ConditionSpec, UntilSpec
 from thaw_trainer.freezing.rotation import Rotation
 from thaw_trainer.freezing.schedule import Phase
@@ -16,7 +17,7 @@ def until_text(until: UntilSpec) -> str:
     """When a phase ends."""
     return " or ".join(
         " and ".join(_condition(condition) for condition in group) if len(group) == 1 else _together(group)
-        for group in until.any_of()
+        for group in until.any_of
     )
 
 
@@ -45,16 +46,24 @@ def rotation_text(rotation: Rotation | None) -> str:
     """What a turn trains and how long it lasts; empty without a rotation."""
     if rotation is None:
         return ""
-    every = rotation.every
-    lasts = counted(every.steps, "step") if every.steps is not None else counted(every.epochs or 1, "epoch")
+    lasts = _interval(rotation.every)
     always = f"; {counted(len(rotation.always), 'tensor')} in every turn" if rotation.always else ""
     blocks = f"{rotation.at_a_time} of {counted(len(rotation.blocks), 'block')}"
     return f"{blocks}, {_ORDERS[rotation.order]}, {lasts} a turn{always}"
 
 
+def _interval(every: IntervalSpec) -> str:
+    return counted(every.steps, "step") if every.steps is not None else counted(every.epochs or 1, "epoch")
+
+
 def settings_of(phase: Phase) -> list[str]:
     """What a phase has of its own beside tensors, rates and rotation."""
     found = []
+    if phase.adaptive:
+        found.append(
+            f"freezes its lowest places while their gradients' change is within the {phase.adaptive.percentile:g}th "
+            f"percentile, looked at every {_interval(phase.adaptive.every)}"
+        )
     if phase.restore_best:
         found.append("from the best epoch so far")
     if phase.schedule:

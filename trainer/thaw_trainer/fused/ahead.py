@@ -11,6 +11,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.store import digest
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.freezing.triggers import counted_end
 from thaw_trainer.fused.group import Group, HeadEpoch
 from thaw_trainer.fused.kin import kinship
 from thaw_trainer.loop.stage import Stage
@@ -102,7 +103,16 @@ def _trains_the_head_only(stage: Stage, phases: Sequence[Phase]) -> bool:
         for module in stage.model.modules()
     )
     replayed = stage.prefix.facts()["blocks"] == stage.layout.blocks
-    return len(phases) == 1 and phases[0].rotation is None and replayed and not statistics
+    return (
+        len(phases) == 1 and phases[0].rotation is None and replayed and not statistics and _ends_with_an_epoch(stage)
+    )
+
+
+def _ends_with_an_epoch(stage: Stage) -> bool:
+    """Whether the only phase ends when an epoch does: a group trains whole epochs."""
+    length = stage.plan.length
+    end = counted_end(stage.plan.phases[0].until, 0, length)
+    return end is None or end >= length.steps or end % length.steps_per_epoch == 0
 
 
 def _fitting(layout: Layout, phase: Phase, epochs: int) -> int:

@@ -19,6 +19,8 @@ from thaw_trainer.loop.randomness import seed_stream
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
 
+_SUM = "gradient_sum"
+
 
 @dataclass
 class Stage:
@@ -42,6 +44,7 @@ class Stage:
     wrapped: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer | None = None
     _factor: Callable[[int], float] = field(init=False)
+    _phase: Phase = field(init=False)
     _entered: tuple[int, int] | None = None
 
     def enter(self, progress: Progress) -> None:
@@ -61,6 +64,8 @@ class Stage:
         if self.saved and not (phase.fresh and progress.phase_step == 0):
             self.saved.load_optimizer(self.optimizer, self.model, phase.with_moments(turn))
         self.saved = None
+        if progress.phase_step == 0:
+            self._forget_sums()
         self.wrapped = self.gang.wrap(self.model)
         self._entered = (progress.phase, turn)
 
@@ -69,7 +74,33 @@ class Stage:
         assert self.optimizer is not None, "a stage has been entered"
         set_rates(self.optimizer, self._factor(step))
         self.optimizer.step()
+        if self._phase.adaptive:
+            self._add_to_sums(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def take_norms(self) -> tuple[float, ...]:
+        """Norm of each place's gradients summed since the last call; 0 where a place is frozen."""
+        assert self.optimizer is not None, "a stage has been entered"
+        assert self._phase.adaptive is not None
+        named, state = dict(self.model.named_parameters()), self.optimizer.state
+        norms = []
+        for place in self._phase.adaptive.places:
+            sums = [state[named[name]][_SUM] for name in sorted(place) if _SUM in state.get(named[name], {})]
+            norms.append(float(torch.stack([each.norm() for each in sums]).norm()) if sums else 0.0)
+        self._forget_sums()
+        return tuple(norms)
+
+    def _add_to_sums(self, optimizer: torch.optim.Optimizer) -> None:
+        """Sums gradients in the optimizer's state, where a checkpoint keeps them within an interval."""
+        for tensor in self.parameters():
+            if tensor.grad is not None:
+                state = optimizer.state[tensor]
+                state[_SUM] = state[_SUM].add_(tensor.grad) if _SUM in state else tensor.grad.clone()
+
+    def _forget_sums(self) -> None:
+        assert self.optimizer is not None, "a stage has been entered"
+        for state in self.optimizer.state.values():
+            state.pop(_SUM, None)
 
     def load(self, tensors: dict[str, torch.Tensor], moments: dict[str, torch.Tensor]) -> None:
         """Puts in what was trained elsewhere: tensors by name, and their optimizer's state."""
@@ -99,7 +130,7 @@ class Stage:
         self.prefix.leave()
 
     def _enter_phase(self, phase: Phase, progress: Progress) -> None:
-        self.phase_entered = self.clock()
+        self.phase_entered, self._phase = self.clock(), phase
         self._factor = phase_factor(self.spec.training.schedule, phase, progress.phase_began, self.plan.length)
         below = modules_below(self.model, self.layout, phase.train)
         impurity = FrozenPolicy.of(self.spec.freezing).impurity(below)

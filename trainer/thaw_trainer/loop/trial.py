@@ -13,7 +13,7 @@ from thaw_api.search_space import objective
 from thaw_api.tasks import Mode
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.presets import schedule_warnings
-from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, after_steps, steps_to_go
+from thaw_trainer.freezing.progress import Plan, Progress, after_epoch, after_interval, after_steps, steps_to_go
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 from thaw_trainer.freezing.triggers import Length
 from thaw_trainer.fused.ahead import Ahead, GroupSite, ahead_of
@@ -176,6 +176,8 @@ def _train_epoch(
         steps = range(progress.step, progress.step + steps_to_go(progress, plan))
         _train_steps(task, spec, stage, batches, progress.epoch, steps, losses, gang, prefix)
         progress, move = after_steps(progress, len(steps), plan)
+        if move == "continue" and plan.ends_interval(progress):
+            progress = after_interval(progress, gang.broadcast(stage.take_norms()), plan)
         if move == "end" or progress.step == plan.length.epoch_end(first):
             return check_finite(losses, progress.epoch + 1), progress
 
