@@ -49,6 +49,7 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         f"{model['blocks']} blocks, head {model['head']:,}",
         f"search  {search['trials']} trial{'s' * (search['trials'] > 1)} of at most {search['epochs']} epochs "
         f"by {search['metric']}",
+        f"cache   {_cache(plan['prefixCache'])}",
         f"frozen  norms {plan['frozen']['norms']}, dropout {plan['frozen']['dropout']}",
         "",
     ]
@@ -75,6 +76,15 @@ def _lines(plan: dict[str, Any]) -> list[str]:
     ]
     notes = [note for phase in plan["phases"] for note in _notes(phase)]
     return [*lines, *table, *(["", *notes] if notes else [])]
+
+
+def _cache(cache: dict[str, Any]) -> str:
+    kept = [f"{each['blocks']} ({each['passes']} times)" for each in cache["boundaries"]]
+    if cache["mode"] == "never":
+        return "off"
+    if not kept:
+        return "nothing: no phase has a frozen block below what it trains"
+    return f"{cache['mode']}: what the lowest {', '.join(kept)} blocks give for {cache['rows']} rows"
 
 
 def _notes(phase: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from thaw_api.search_space import objective, trial_count
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.freezing.wording import counted, rotation_text, settings_of, until_text
+from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import check_schedules, prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
@@ -39,6 +40,7 @@ def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]
         },
         "search": {"trials": trial_count(spec), "epochs": spec.training.epochs, "metric": objective(spec)[0]},
         "frozen": {"norms": spec.freezing.frozen_norms, "dropout": spec.freezing.frozen_dropout},
+        "prefixCache": _prefix_cache(prepared.prefixes[spec.model.uri], prepared.facts["counts"]),
         "phases": [_phase(phase, layout, _rates_are_searched(spec)) for phase in check_schedules(spec, layout)],
     }
 
@@ -46,6 +48,16 @@ def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]
 def _rates_are_searched(spec: FineTuneJobSpec) -> bool:
     paths = [parameter.path for parameter in spec.search.parameters or ()]
     return any(path.startswith("training.optimizer.lr") or ".lr" in path for path in paths)
+
+
+def _prefix_cache(plan: PrefixPlan, counts: dict[str, int]) -> dict[str, Any]:
+    """What the cache would keep, where it pays: the blocks below each boundary, and how often its rows are passed."""
+    return {
+        "mode": plan.mode,
+        "budget": plan.budget,
+        "rows": counts["train"] + counts["validation"],
+        "boundaries": [{"blocks": blocks, "passes": passes} for blocks, passes in sorted(plan.passes.items())],
+    }
 
 
 def _phase(phase: Phase, layout: Layout, searched: bool) -> dict[str, Any]:
