@@ -33,10 +33,10 @@ from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.optimizer import phase_optimizer
 from thaw_trainer.prefix.capture import capture
-from thaw_trainer.prefix.entry import Entry
+from thaw_trainer.prefix.entry import Entry, EntryFacts
 from thaw_trainer.prefix.fill import fill
 from thaw_trainer.prefix.replay import Replay
-from thaw_trainer.prefix.survey import Surveyed, survey
+from thaw_trainer.prefix.survey import survey
 from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks.protocol import JobFiles, Share
 from thaw_trainer.tasks.registry import find_task
@@ -128,9 +128,9 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def compute(model: nn.Module, sweep: list[BatchPlan], run: Callable[[BatchPlan], Any], found: Surveyed) -> None:
+def compute(model: nn.Module, sweep: list[BatchPlan], run: Callable[[BatchPlan], Any], found: EntryFacts) -> None:
     """The forward of filling, up to the same block, with nothing kept."""
-    names = {name: 1 for facts in found.facts.classes.values() for name in facts.recorded}
+    names = {name: 1 for facts in found.classes.values() for name in facts.recorded}
     for plan in sweep:
         capture(model, partial(run, plan), names, names)
 
@@ -152,10 +152,10 @@ def measure_cache(folder: Path, repeats: int) -> dict[str, Any]:
     model.eval()
     with torch.inference_mode():
         found = survey(model, layout, [5], "train", sweep, run)[5]
-        assert isinstance(found, Surveyed)
+        assert isinstance(found, EntryFacts)
         filling, computing = [], []
         for repeat in range(repeats):
-            Entry.lay_out(folder / f"entry-{repeat}", found.facts)
+            Entry.lay_out(folder / f"entry-{repeat}", found)
             entry = Entry(folder / f"entry-{repeat}", sweep)
             filling.append(timed(partial(fill, model, [entry], run)))
             computing.append(timed(partial(compute, model, sweep, run, found)))

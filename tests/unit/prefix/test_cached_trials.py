@@ -56,6 +56,7 @@ def test_losses_and_metrics_are_the_same_bits(tiny: TinyJob, cache: Path, change
 def test_each_phase_replays_what_lies_below_it(tiny: TinyJob, cache: Path) -> None:
     told = [report["prefix"] for report in trained(tiny, GRADUAL, cache, "cached").reports]
     assert [each["blocks"] for each in told] == [3, 2, 1, 0, 0]
+    assert all(each["rows"] == 42 + 12 for each in told)
     assert told[-1]["reason"] == "no frozen block is below what is trained"
 
 

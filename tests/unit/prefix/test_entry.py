@@ -31,7 +31,7 @@ def laid_out(folder: Path, lengths: list[int], batch_rows: int = 4) -> Entry:
         rows = sum(each.filled for each in sweep if each.width == plan.width)
         structures = {"block": describe(tuple(recorded(plan)["block"]))[0]}
         classes[plan.width] = ClassFacts(rows, structures, ("block",), {"block": 1})
-    Entry.lay_out(folder, EntryFacts(1, "train", batch_rows, classes, len(sweep)))
+    Entry.lay_out(folder, EntryFacts(1, "train", batch_rows, classes, len(sweep), forward=0.5))
     return Entry(folder, sweep)
 
 
@@ -90,7 +90,7 @@ def test_an_entry_that_is_not_whole_is_not_opened(tmp_path: Path, damage: str) -
     elif damage == "cut":
         (tmp_path / "key" / "12-0.bin").write_bytes(b"1234")
     elif damage == "json":
-        facts.write_text('{"version": 1, "boun', encoding="utf-8")
+        facts.write_text('{"version": 2, "boun', encoding="utf-8")
     else:
         sweep = sweep[:-1]
     with pytest.raises((ValueError, KeyError)):

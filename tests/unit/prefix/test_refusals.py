@@ -17,10 +17,11 @@ from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.selectors import select
 from thaw_trainer.freezing.switch import FrozenPolicy, set_trainable
 from thaw_trainer.prefix.capture import capture
+from thaw_trainer.prefix.entry import EntryFacts
 from thaw_trainer.prefix.proof import first_difference
 from thaw_trainer.prefix.replay import Replay
 from thaw_trainer.prefix.structure import describe
-from thaw_trainer.prefix.survey import NotCacheable, Surveyed, survey
+from thaw_trainer.prefix.survey import NotCacheable, survey
 
 ROWS, WIDTH, HIDDEN = 4, 6, 8
 
@@ -113,8 +114,8 @@ def verdict(between: Callable[[Any, torch.Tensor, int], torch.Tensor]) -> str | 
         found = survey(model, layout, [2], "train", plans, lambda plan: model(inputs[plan.rows]))[2]
         if isinstance(found, NotCacheable):
             return str(found)
-        assert isinstance(found, Surveyed)
-        facts = found.facts.classes[WIDTH]
+        assert isinstance(found, EntryFacts)
+        facts = found.classes[WIDTH]
         (name,) = facts.recorded
         outputs = [capture(model, partial(model, inputs[plan.rows]), [name]).outputs[name] for plan in plans]
     recorded = torch.cat([describe(output)[1][0].clone() for output in outputs])

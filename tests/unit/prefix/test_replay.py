@@ -13,9 +13,10 @@ from thaw_trainer.freezing.selectors import select
 from thaw_trainer.freezing.switch import set_trainable
 from thaw_trainer.prefix.capture import capture
 from thaw_trainer.prefix.cut import boundary_of
+from thaw_trainer.prefix.entry import EntryFacts
 from thaw_trainer.prefix.replay import Replay
 from thaw_trainer.prefix.structure import describe
-from thaw_trainer.prefix.survey import NotCacheable, Surveyed, survey
+from thaw_trainer.prefix.survey import NotCacheable, survey
 
 ROWS, WIDTH = 5, 8
 REFUSED = {
@@ -33,7 +34,7 @@ def inputs() -> dict[str, torch.Tensor]:
     return {"input_ids": token_ids(ROWS, WIDTH), "attention_mask": mask}
 
 
-def surveyed(model: nn.Module, layout: Layout, boundary: int) -> Surveyed | NotCacheable:
+def surveyed(model: nn.Module, layout: Layout, boundary: int) -> EntryFacts | NotCacheable:
     """The survey of one batch."""
     plan = BatchPlan(torch.arange(ROWS).numpy(), ROWS, WIDTH)
 
@@ -68,7 +69,7 @@ def test_a_family_replays_bit_for_bit_at_every_boundary(family: str) -> None:
         found = surveyed(model, layout, boundary)
         if isinstance(found, NotCacheable):
             continue
-        facts = found.facts.classes[WIDTH]
+        facts = found.classes[WIDTH]
         with torch.inference_mode():
             kept = capture(model, lambda: model(**inputs()), facts.recorded).outputs
         recorded = {name: [tensor.clone() for tensor in describe(kept[name])[1]] for name in facts.recorded}

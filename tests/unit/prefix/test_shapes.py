@@ -17,10 +17,10 @@ from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.selectors import select
 from thaw_trainer.freezing.switch import FrozenPolicy, set_trainable
-from thaw_trainer.prefix.entry import Entry
+from thaw_trainer.prefix.entry import Entry, EntryFacts
 from thaw_trainer.prefix.fill import fill
 from thaw_trainer.prefix.replay import Replay
-from thaw_trainer.prefix.survey import Surveyed, survey
+from thaw_trainer.prefix.survey import survey
 
 STEPS, ROWS, BATCH = 200, 48, 8
 _TEXT = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
@@ -158,8 +158,8 @@ def test_the_same_losses_to_the_last_bit(build: Any, rows: Any, blocks: int, tmp
                     return model(**collate(plan))
 
                 found = survey(model, layout, [boundary], "train", sweep, run)[boundary]
-                assert isinstance(found, Surveyed)
-                Entry.lay_out(tmp_path / "entry", found.facts)
+                assert isinstance(found, EntryFacts)
+                Entry.lay_out(tmp_path / "entry", found)
                 entry = Entry(tmp_path / "entry", sweep)
                 fill(model, [entry], run)
             names = {name for facts in entry.facts.classes.values() for name in facts.structures}

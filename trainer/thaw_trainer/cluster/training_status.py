@@ -11,6 +11,7 @@ from thaw_api.status import (
     CheckpointStatus,
     FreezingStatus,
     Metric,
+    PrefixCacheStatus,
     ResultStatus,
     Summary,
     TrainingFailure,
@@ -21,6 +22,7 @@ from thaw_trainer.cluster.attempt import Attempt, Ending
 from thaw_trainer.cluster.plain_text import number, plain
 from thaw_trainer.cluster.trial_rows import assignments, objective_metric, trial_rows
 from thaw_trainer.reporting.board import Board
+from thaw_trainer.reporting.prefix_cache import prefix_cache_use
 from thaw_trainer.search.journal import TrialRecord
 
 _log = logging.getLogger("thaw.reporter")
@@ -58,6 +60,7 @@ def training_status(
         best_trial=_best_trial(best, board),
         trial_table=trial_rows(board) or None,
         freezing=_freezing(best, board),
+        prefix_cache=_prefix_cache(board),
         checkpoint=None if ending and not ending.failure else _checkpoint(reported.output, best, board),
         result=_result(reported.output, ending),
         failure=_failure(reported.attempt, ending),
@@ -127,6 +130,15 @@ def _freezing(best: TrialRecord | None, board: Board) -> FreezingStatus | None:
     return FreezingStatus(
         phase=plain(report["phase"], 1024), trainable_parameters=report["trainable"], total_parameters=report["total"]
     )
+
+
+def _prefix_cache(board: Board) -> PrefixCacheStatus | None:
+    """Nothing until a row was replayed."""
+    use = prefix_cache_use(board.records.values())
+    if not use.hits:
+        return None
+    saved = int(use.saved_seconds)
+    return PrefixCacheStatus(hits=use.hits, misses=use.misses, bytes=use.bytes, saved_seconds=saved)
 
 
 def _checkpoint(output: str, best: TrialRecord | None, board: Board) -> CheckpointStatus | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.whole_file import whole_file
+from thaw_trainer.reporting.prefix_cache import prefix_cache_use
 from thaw_trainer.search.journal import TrialRecord
 
 
@@ -29,7 +30,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
             "classes": summary.facts.get("classes", {}),
             "fingerprint": summary.facts.get("fingerprint"),
         },
-        "prefixCache": prefix_cache_of(summary.records),
+        "prefixCache": _prefix_cache(summary.records),
         "seconds": {name: round(value, 3) for name, value in summary.seconds.items()},
         "warnings": list(summary.warnings),
     }
@@ -47,19 +48,15 @@ def write_result(summary: RunSummary, file: Path) -> dict[str, Any]:
     return result
 
 
-def prefix_cache_of(records: Iterable[TrialRecord]) -> dict[str, Any]:
-    """What the prefix cache did: epochs that replayed, of how many; bytes; seconds of the slowest filling; and for each
-    phase that did not replay, why."""
-    told = [
-        (report["phase"], report["prefix"]) for record in records for report in record.reports if report.get("prefix")
-    ]
-    used = [prefix for _, prefix in told if prefix["blocks"]]
+def _prefix_cache(records: Iterable[TrialRecord]) -> dict[str, Any]:
+    use = prefix_cache_use(records)
     return {
-        "epochs": len(told),
-        "replayed": len(used),
-        "bytes": max((prefix["bytes"] for prefix in used), default=0),
-        "fillSeconds": max((prefix["fillSeconds"] for prefix in used), default=0.0),
-        "reasons": {phase: prefix["reason"] for phase, prefix in told if not prefix["blocks"]},
+        "hits": use.hits,
+        "misses": use.misses,
+        "bytes": use.bytes,
+        "fillSeconds": round(use.fill_seconds, 3),
+        "savedSeconds": round(use.saved_seconds, 3),
+        "reasons": use.reasons,
     }
 
 

@@ -19,7 +19,7 @@ from thaw_trainer.prefix.entry import Entry
 from thaw_trainer.prefix.memory import PrefixSite, Proof
 from thaw_trainer.prefix.proof import first_difference
 from thaw_trainer.prefix.replay import Replay
-from thaw_trainer.prefix.stock import Stock
+from thaw_trainer.prefix.stock import SPLITS, Stock
 from thaw_trainer.tasks.protocol import Batch, Task
 
 _log = logging.getLogger("thaw.prefix")
@@ -37,6 +37,8 @@ class Prefix:
         self._stock: Stock | None = None
         if site is not None and rows is not None and site.plan.passes:
             self._stock = Stock(site, task, rows, spec.training, layout, gang)
+        sweeps = [rows.sweep(split, gang.share) for split in SPLITS] if rows is not None else []
+        self._rows_of_an_epoch = sum(plan.filled for sweep in sweeps for plan in sweep)
         self._entries: dict[str, Entry] = {}
         self._replay: Replay | None = None
         self._why = ""
@@ -87,14 +89,18 @@ class Prefix:
         return self._giving(self._replay, entry, batch.plan)
 
     def facts(self) -> dict[str, Any]:
-        """What the cache does for this phase, as JSON: blocks that are replayed, bytes, or the reason for none."""
-        if self._replay is None:
-            return {"blocks": 0, "reason": self._why}
+        """What the cache does for an epoch of this phase, as JSON: rows, and either blocks that are replayed, bytes and
+        the seconds that computing them would take, or the reason for none."""
+        rows = self._rows_of_an_epoch
+        if self._replay is None or self._stock is None:
+            return {"blocks": 0, "rows": rows, "reason": self._why}
         entries = self._entries.values()
         return {
             "blocks": next(iter(entries)).facts.boundary,
+            "rows": rows,
             "bytes": sum(entry.facts.bytes for entry in entries),
-            "fillSeconds": round(self._stock.memory.filled_seconds, 3) if self._stock else 0.0,
+            "passSeconds": round(sum(entry.facts.forward for entry in entries), 3),
+            "fillSeconds": round(self._stock.memory.filled_seconds, 3),
         }
 
     def _giving(self, replay: Replay, entry: Entry, plan: BatchPlan) -> AbstractContextManager[None]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.prefix.structure import Structure, tensor_specs
 
-VERSION = 1
+VERSION = 2
 _PARTS = 16
 
 
@@ -58,6 +58,8 @@ class EntryFacts:
     classes: dict[int, ClassFacts]
     plans: int
     """Batches of the sweep that the entry was laid out for."""
+    forward: float
+    """Seconds that one process needs to compute what the entry holds."""
 
     @property
     def bytes(self) -> int:

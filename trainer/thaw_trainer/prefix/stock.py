@@ -19,11 +19,11 @@ from thaw_trainer.errors import PREFIX_NOT_CACHEABLE, TrainerError
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import autocast
-from thaw_trainer.prefix.entry import VERSION, Entry
+from thaw_trainer.prefix.entry import VERSION, Entry, EntryFacts
 from thaw_trainer.prefix.fill import fill
 from thaw_trainer.prefix.memory import PrefixSite
 from thaw_trainer.prefix.shelf import Shelf
-from thaw_trainer.prefix.survey import NotCacheable, Surveyed, survey
+from thaw_trainer.prefix.survey import NotCacheable, survey
 from thaw_trainer.prefix.worth import Estimate, measure_disk, memory_for_pages
 from thaw_trainer.tasks.protocol import RowSource, Task
 
@@ -140,7 +140,7 @@ class Stock:
             entries[boundary] = entry
         return entries
 
-    def _lay_out(self, found: dict[int, Surveyed | NotCacheable], keys: dict[int, str]) -> None:
+    def _lay_out(self, found: dict[int, EntryFacts | NotCacheable], keys: dict[int, str]) -> None:
         """Makes room for those that pay, the most useful first."""
         disk, memory = measure_disk(self._shelf.root), memory_for_pages()
         gains: dict[int, float] = {}
@@ -148,7 +148,7 @@ class Stock:
             if isinstance(each, NotCacheable):
                 self._refuse([keys[boundary]], str(each))
                 continue
-            estimate = Estimate(each.forward, each.facts.bytes, self.plan.passes[boundary])
+            estimate = Estimate(each.forward, each.bytes, self.plan.passes[boundary])
             gains[boundary] = estimate.seconds_saved(disk, memory)
             if gains[boundary] <= 0 and self.plan.mode == "auto":
                 self._refuse(
@@ -158,16 +158,16 @@ class Stock:
                 del gains[boundary]
         for boundary in sorted(gains, key=lambda each: -gains[each]):
             each = found[boundary]
-            assert isinstance(each, Surveyed)
-            missing = self._shelf.make_room(each.facts.bytes, frozenset(keys.values()))
+            assert isinstance(each, EntryFacts)
+            missing = self._shelf.make_room(each.bytes, frozenset(keys.values()))
             if missing:
                 self._refuse([keys[boundary]], f"spec.freezing.cache.budget is {missing} bytes too small for it")
                 continue
             try:
-                Entry.lay_out(self._shelf.folder(keys[boundary]), each.facts)
+                Entry.lay_out(self._shelf.folder(keys[boundary]), each)
             except OSError as error:
                 self._shelf.remove(keys[boundary])
-                self._refuse([keys[boundary]], f"{each.facts.bytes} bytes cannot be written: {error.strerror}")
+                self._refuse([keys[boundary]], f"{each.bytes} bytes cannot be written: {error.strerror}")
 
     def _is_laid_out(self, key: str) -> bool:
         return key not in self.memory.reasons

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -23,15 +22,6 @@ class NotCacheable(Exception):
     """Why a prefix is not cached, for people."""
 
 
-@dataclass(frozen=True)
-class Surveyed:
-    """What an entry at one boundary would be."""
-
-    facts: EntryFacts
-    forward: float
-    """Seconds of one pass over the split up to the boundary, by one process."""
-
-
 def survey(
     model: nn.Module,
     layout: Layout,
@@ -39,7 +29,7 @@ def survey(
     split: str,
     sweep: Sequence[BatchPlan],
     run: Callable[[BatchPlan], Any],
-) -> dict[int, Surveyed | NotCacheable]:
+) -> dict[int, EntryFacts | NotCacheable]:
     """What each boundary would record of a split.
 
     Args:
@@ -66,7 +56,7 @@ def survey(
     seconds = _seconds_to(model, {b: each for b, each in classes.items() if b not in refused}, sweep, run)
     return {
         boundary: refused.get(boundary)
-        or Surveyed(EntryFacts(boundary, split, batch_rows, classes[boundary], len(sweep)), seconds[boundary])
+        or EntryFacts(boundary, split, batch_rows, classes[boundary], len(sweep), seconds[boundary])
         for boundary in boundaries
     }
 
