@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
+from tests.unit.prefix.sites import site
 from tests.unit.tasks.pair_verification import PairVerification, verification_spec
 from tests.unit.tiny_jobs import TinyJob, WatchedTask, run
 from thaw_trainer.loop.distributed import Gang
@@ -19,12 +20,14 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Case:
-    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs."""
+    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs; `cache` is
+    the folder of its prefix cache."""
 
     name: str
     changes: dict[str, Any]
     root: str | None = None
     stops: tuple[int, ...] = field(default=())
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
     reports, snapshots, state, epochs = [], [], None, 0
     for stop in (*case.stops, None):
         task: WatchedTask | PairVerification
+        prefix = None
         if case.root is None:
             spec = verification_spec(case.changes)
             task = PairVerification(spec)
@@ -58,7 +62,8 @@ def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
             tiny = TinyJob.there(Path(case.root))
             spec = tiny.spec(case.changes)
             task = tiny.task(spec)
-        told = run(task, spec, checkpoints, gang, lambda report, stop=stop: report["epoch"] != stop, epochs)  # type: ignore[misc]
+            prefix = site(tiny, spec, Path(case.cache)) if case.cache else None
+        told = run(task, spec, checkpoints, gang, lambda report, stop=stop: report["epoch"] != stop, epochs, prefix)  # type: ignore[misc]
         reports += told.reports
         snapshots += task.snapshots
         state, epochs = told.state, stop or epochs

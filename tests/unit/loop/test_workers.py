@@ -27,6 +27,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         Case("adamw", GRADUAL, plain),
         Case("accumulated", GRADUAL | SGD | {"training.gradientAccumulation": 2}, plain),
         Case("dropout", GRADUAL, dropout),
+        Case("cached", GRADUAL, dropout, cache=str(root / "cache")),
         Case("interrupted", GRADUAL, dropout, stops=(1, 3)),
         Case("turns", rotating("random", blocks=2) | SGD, plain),
         Case("mid-epoch", MID_EPOCH | SGD, plain),
@@ -115,6 +116,15 @@ def test_a_gang_goes_on_bit_for_bit_from_its_checkpoints(gang: dict[str, list[Wo
         assert gang[interrupted][0].reports == gang[name][0].reports
         for mine, other in zip(gang[interrupted][1].snapshots, gang[name][1].snapshots, strict=True):
             assert all(torch.equal(mine[key], other[key]) for key in mine)
+
+
+def test_a_gang_that_replays_its_prefix_trains_the_same_bits(gang: dict[str, list[Worked]]) -> None:
+    cached, computed = gang["cached"], gang["dropout"]
+    assert [report["prefix"]["blocks"] for report in cached[0].reports] == [3, 2, 1, 0, 0]
+    assert losses(cached[0]) == losses(computed[0])
+    for worker, other in zip(cached, computed, strict=True):
+        for mine, theirs in zip(worker.snapshots, other.snapshots, strict=True):
+            assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
 def test_workers_drop_out_differently(gang: dict[str, list[Worked]], cases: dict[str, Case], tmp_path: Path) -> None:
