@@ -48,6 +48,9 @@ class ModelSpec(SchemaModel):
     """Type of the weights in memory. Mixed precision is `training.precision`."""
     head: HeadSpec = Field(default_factory=HeadSpec)
     """The new head."""
+    blocks: list[ShortText] | None = Field(default=None, min_length=1, max_length=512)
+    """Names of the modules that are the model's blocks, from the lowest up, such as [layer1, layer2]; absent: its
+    lists of like modules. What is defined before the first one is the stem, all else the head."""
     adapter: AdapterSpec | None = None
     """Train an adapter instead of the model's own tensors."""
 

@@ -185,6 +185,7 @@ def specs() -> Spec:
         init=st.sampled_from(["pretrained", "random"]),
         dtype=st.sampled_from(["float32", "bfloat16"]),
         head=some(dropout=st.floats(0, 0.9)),
+        blocks=st.lists(WORDS, min_size=1, max_size=3),
         adapter=adapter,
     )
     evaluation = some(

@@ -60,13 +60,13 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     variants = _variants(spec, _OF_THE_STORE)
     stores = {inputs_key(variant): kind.prepare(variant, files) for variant in variants}
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
-    layout = find_layout(kind.empty_model(spec, base))
+    layout = find_layout(kind.empty_model(spec, base), spec.model.blocks)
     phases = check_schedules(spec, layout)
     steps_per_epoch = kind.open(spec, base).steps_per_epoch()
     prefixes = {spec.model.uri: _plan_prefix(spec, layout, steps_per_epoch)}
     for variant in variants:
         if variant.model.uri not in prefixes:
-            its_layout = find_layout(kind.empty_model(variant, stores[inputs_key(variant)]))
+            its_layout = find_layout(kind.empty_model(variant, stores[inputs_key(variant)]), variant.model.blocks)
             check_schedules(variant, its_layout)
             prefixes[variant.model.uri] = _plan_prefix(variant, its_layout, steps_per_epoch)
     return Prepared(

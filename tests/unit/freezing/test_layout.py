@@ -215,3 +215,46 @@ def test_norms_and_biases_are_told_by_module_and_name() -> None:
     assert {name for name, kind in layout.kind.items() if "bias" in kind} == {
         name for name in layout.place if name.endswith(".bias")
     }
+
+
+class Uneven(nn.Module):
+    """Blocks of different kinds, one after another, as in a VGG."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.low = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+        self.middle = nn.Linear(4, 4)
+        self.between = nn.LayerNorm(4)
+        self.high = nn.Bilinear(4, 4, 4)
+        self.classifier = nn.Linear(4, 2)
+
+
+def test_blocks_may_be_listed() -> None:
+    with pytest.raises(TrainerError, match="name them"):
+        find_layout(Uneven())
+    layout = find_layout(Uneven(), ["low", "middle", "high"])
+    assert layout.blocks == 3
+    assert {name.split(".")[0]: place for name, place in layout.place.items()} == {
+        "stem": -1,
+        "low": 0,
+        "middle": 1,
+        "between": 3,
+        "high": 2,
+        "classifier": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("listed", "index", "message"),
+    [
+        (["low", "midle"], 1, "no module 'midle' with tensors; near: middle"),
+        (["low", "low.0"], 1, "'low.0' is in two blocks"),
+        (["low", "low"], 0, "'low' is in two blocks"),
+        (["low.1"], 0, "no module 'low.1' with tensors"),
+    ],
+)
+def test_a_list_of_blocks_that_the_module_does_not_have_is_refused(listed: list[str], index: int, message: str) -> None:
+    with pytest.raises(TrainerError, match=message) as caught:
+        find_layout(Uneven(), listed)
+    assert caught.value.field == f"spec.model.blocks[{index}]"

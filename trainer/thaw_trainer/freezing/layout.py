@@ -1,12 +1,15 @@
 """A model as stem < block 0 .. block L-1 < head: one vocabulary for every architecture."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from torch import nn
 
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 
+_BLOCKS_FIELD = "spec.model.blocks"
 _SMALL_LIST = 0.2
 """A list with less than this share of the largest list's numbers is no list of blocks, unless it runs beside one."""
 _EMBEDS = re.compile(r"emb(?!\w*after)")
@@ -68,25 +71,31 @@ class _Stack:
         return None
 
 
-def find_layout(model: nn.Module) -> Layout:
+def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout:
     """The layout of a module whose blocks are a homogeneous list of modules (nn.ModuleList or nn.Sequential).
 
     Several lists (encoder and decoder) are joined in order of definition; lists of equal length under one parent
     (XLM) are joined block by block. Tensors that the model itself holds fixed (sinusoidal positions) are left out, so
     the module must be one that nothing has frozen yet.
 
+    Args:
+        listed: names of the blocks' modules, from the lowest up, for a module that has no such list. What is defined
+            before the first of them is the stem, all else the head.
+
     Raises:
-        TrainerError: ModelUnreadable: the module has no such list.
+        TrainerError: ModelUnreadable: the module has no list of blocks, or not the modules that are listed.
     """
-    stacks = _find_stacks(model)
+    stacks = [_listed_stack(model, listed)] if listed else _find_stacks(model)
     if not stacks:
-        raise TrainerError(MODEL_UNREADABLE, f"{type(model).__name__} has no list of blocks that can be told apart")
+        message = f"{type(model).__name__} has no list of blocks that can be told apart; name them"
+        raise TrainerError(MODEL_UNREADABLE, message, _BLOCKS_FIELD)
     modules = dict(model.named_modules(remove_duplicate=False))
     names_of: dict[int, list[str]] = {}
     for name, tensor in model.named_parameters(remove_duplicate=False):
         names_of.setdefault(id(tensor), []).append(name)
     kinds = {name: _kinds(name, modules) for names in names_of.values() for name in names}
-    places = _places([name for name, _ in model.named_parameters(remove_duplicate=False)], stacks, kinds)
+    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    places = _places_around(every, stacks[0]) if listed else _places(every, stacks, kinds)
     place, size, kind, aliases = {}, {}, {}, {}
     for name, tensor in model.named_parameters():
         if not tensor.requires_grad:
@@ -108,6 +117,32 @@ def find_layout(model: nn.Module) -> Layout:
         stack_of=tuple(index for index, stack in enumerate(stacks) for _ in stack.blocks),
         place_of_name=places,
     )
+
+
+def _listed_stack(model: nn.Module, listed: Sequence[str]) -> _Stack:
+    modules = dict(model.named_modules())
+    for index, name in enumerate(listed):
+        field = f"{_BLOCKS_FIELD}[{index}]"
+        if name not in modules or not any(True for _ in modules[name].parameters()):
+            near = get_close_matches(name, modules, n=3)
+            hint = f"; near: {', '.join(near)}" if near else ""
+            raise TrainerError(
+                MODEL_UNREADABLE, f"{type(model).__name__} has no module {name!r} with tensors{hint}", field
+            )
+        others = [other for place, other in enumerate(listed) if place != index]
+        if name in others or any(_is_inside(name, other) for other in others):
+            raise TrainerError(MODEL_UNREADABLE, f"{name!r} is in two blocks", field)
+    return _Stack("", tuple((name,) for name in listed), 0)
+
+
+def _places_around(names: list[str], stack: _Stack) -> dict[str, int]:
+    """Places by order of definition alone, around blocks that were listed."""
+    places: dict[str, int] = {}
+    for name in names:
+        block = stack.block_of(name)
+        begun = any(place >= 0 for place in places.values())
+        places[name] = block if block is not None else stack.last + 1 if begun else -1
+    return places
 
 
 def _find_stacks(model: nn.Module) -> list[_Stack]:

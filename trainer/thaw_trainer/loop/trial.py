@@ -92,7 +92,7 @@ def run_trial(
     with untouched_process():
         seed_stream(spec.training.seed, "head")
         model = task.build().to(gang.device)
-        layout, length = find_layout(model), Length(spec.training.epochs, task.steps_per_epoch())
+        layout, length = find_layout(model, spec.model.blocks), Length(spec.training.epochs, task.steps_per_epoch())
         phases = resolve_schedule(spec.freezing, spec.training, layout)
         warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks)
         metric, mode = objective(spec)

@@ -111,14 +111,14 @@ def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own
         raise TrainerError(MODEL_UNREADABLE, f"no readable weights in {folder}: {error}", _FIELD) from error
-    _check_found(module, found, folder)
+    _check_found(module, found, folder, spec.blocks)
     return module
 
 
-def _check_found(module: nn.Module, found: dict[str, Any], folder: Path) -> None:
+def _check_found(module: nn.Module, found: dict[str, Any], folder: Path, blocks: list[str] | None) -> None:
     """Only the head may be new: transformers makes random tensors of whatever else is missing, with a warning."""
     new = {*found["missing_keys"], *(mismatch[0] for mismatch in found["mismatched_keys"])}
-    layout = find_layout(module)
+    layout = find_layout(module, blocks)
     lacking = sorted(new & set(layout.names(-1, layout.blocks - 1)))
     if lacking:
         raise TrainerError(

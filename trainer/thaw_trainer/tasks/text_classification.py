@@ -127,7 +127,7 @@ class TextClassification:
         """See RowSource. The store's name is a digest of rows, tokenizer and weights."""
         model = self.spec.model
         seed = self.spec.training.seed if model.init == "random" else None
-        return digest(self.store.folder.name, model.dtype, model.init, seed, self.widths.tolist())
+        return digest(self.store.folder.name, model.blocks, model.dtype, model.init, seed, self.widths.tolist())
 
     def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
