@@ -2,9 +2,9 @@
 
     python benchmarks/gradual.py [--seeds 5] [--epochs 4] [--rows 1500]
 
-MiniLM on the quickstart's texts, one trial at a time in this process, in turns. Each side has a learning rate of its own
-(a head that starts from nothing wants more than a pretrained body), given below and not searched here. The gradual side
-ends by training everything, as full fine-tuning does from the beginning. Accuracies are of the last epoch, on the
+MiniLM on the quickstart's texts, one trial at a time in this process, in turns. Each side has a learning rate of its
+own (a head that starts from nothing wants more than a pretrained body), given below and not searched here. The gradual
+side ends by training everything, as full fine-tuning does from the beginning. Accuracies are of the last epoch, on the
 validation rows; nothing was chosen by them.
 """
 
