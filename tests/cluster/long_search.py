@@ -9,7 +9,7 @@ from tests.cluster.polling import wait_until
 
 START_SECONDS = 240.0
 PAUSE = 0.5
-TRIALS, EPOCHS = 6, 8
+TRIALS, EPOCHS = 4, 8
 
 
 def long_search(trials: int = TRIALS) -> dict[str, Any]:

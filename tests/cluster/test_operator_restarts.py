@@ -16,7 +16,7 @@ from tests.cluster.polling import wait_until
 TOLD_SECONDS, RUN_SECONDS = 60.0, 240.0
 PAUSE = 0.5
 # Enough for what is to happen while it goes on.
-SEARCH = {**long_search(trials=4), "cluster": {"workers": workers(1)}}
+SEARCH = {**long_search(), "cluster": {"workers": workers(1)}}
 OPERATOR_CREATES = ("thaw-operator", "create")
 
 
