@@ -57,6 +57,10 @@ class Deployment:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{_METRICS_PORT}/proxy/metrics"
         return self.api.kubectl("get", "--raw", path, check=False).stdout
 
+    def log(self, pod: str) -> list[str]:
+        """The lines that a pod has printed so far."""
+        return self._kubectl("logs", pod).splitlines()
+
     def _scaled(self, replicas: int) -> None:
         def missing() -> str | None:
             pods = self._pods()

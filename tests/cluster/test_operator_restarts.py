@@ -62,7 +62,9 @@ def test_an_operator_that_is_killed_in_every_phase_ends_the_job_as_if_nothing_ha
     operator.kill()
     wait_for_the_middle(job)
     job.reaches("Running", START_SECONDS)
-    knows_the_job(operator, operator.kill())
+    started = operator.kill()
+    knows_the_job(operator, started)
+    assert all(isinstance(json.loads(line), dict) for line in operator.log(started))
     with operator.away():
         job.namespace.wait_for("rayjob", f"{NAME}-1", ("status", "jobDeploymentStatus"), {"Complete"}, RUN_SECONDS)
         assert job.status()["phase"] == "Running"
