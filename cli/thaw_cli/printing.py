@@ -10,9 +10,9 @@ Format = Literal["text", "json", "yaml", "name"]
 
 
 def print_errors(subject: str, errors: list[FieldError]) -> None:
-    """One line for each error."""
+    """One line for each error; one about the whole file names it already."""
     for error in errors:
-        print(f"{subject}: {error}", file=sys.stderr)
+        print(error if error.path == subject else f"{subject}: {error}", file=sys.stderr)
 
 
 def print_object(value: Any, fmt: Format) -> None:

@@ -29,6 +29,9 @@ _PATHS = {
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "RayJob": ("/apis/ray.io/v1", "rayjobs"),
 }
+_KUEUE, _WORKLOAD = "/apis/kueue.x-k8s.io", "Workload"
+_OF_JOB = "kueue.x-k8s.io/job-uid"
+"""Kueue's label on a Workload: the uid of what it admits."""
 _RAY = "/apis/ray.io/v1"
 _RAY_KINDS = {"rayjobs", "rayclusters"}
 
@@ -62,6 +65,17 @@ class ClusterApi:
         except NotFoundError:
             return False
         return {one["name"] for one in served.get("resources") or ()} >= _RAY_KINDS
+
+    async def workloads(self, key: Key, uid: str) -> list[dict[str, Any]]:
+        """Kueue's Workloads of the object with a uid, in the version that Kueue prefers; none without Kueue."""
+        try:
+            group = await self._request("get", _WORKLOAD, _KUEUE)
+            version = group["preferredVersion"]["groupVersion"]
+            path = f"/apis/{version}/namespaces/{key.namespace}/workloads"
+            found = await self._request("get", _WORKLOAD, path, label_selector=f"{_OF_JOB}={uid}")
+        except NotFoundError:
+            return []
+        return list(found["items"])
 
     async def create(self, manifest: dict[str, Any]) -> None:
         """Creates a child; raises Changed when its name is held meanwhile, or its kind or namespace is gone."""

@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
     metrics = Metrics(registry)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
-    await config.load_config()
+    await _load_configuration()
     queue = WorkQueue(asyncio.get_running_loop().time)
     handlers = Handlers(queue, settings.reconcile_seconds)
     async with ApiClient() as client:
@@ -59,6 +59,15 @@ async def run(settings: Settings) -> None:
         await asyncio.gather(watching, *working, return_exceptions=True)
         for task in done:
             task.result()
+
+
+async def _load_configuration() -> None:
+    """The pod's own account, else a kubeconfig, as for kopf. The client's own choice would warn in plain text, and the
+    log is JSON."""
+    try:
+        config.load_incluster_config()
+    except config.ConfigException:
+        await config.load_kube_config()
 
 
 async def _watch(handlers: Handlers, api: ClusterApi, settings: Settings) -> None:

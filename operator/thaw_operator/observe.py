@@ -6,12 +6,13 @@ from typing import Any
 
 from thaw_api.job import KIND
 from thaw_operator.children.claims import claims_of
+from thaw_operator.children.ownership import QUEUE_LABEL
 from thaw_operator.children.ray_job import RAY_JOB
 from thaw_operator.cluster_api import ClusterApi
 from thaw_operator.decide.status import is_over, wanted_attempt
 from thaw_operator.decide.wanted import wanted_children
 from thaw_operator.observed import Child, Claim, Job, Key, Observed, Pod, RayCluster, RayJob, Reference
-from thaw_operator.views import child_view, claim_view, job_view, ray_job_view
+from thaw_operator.views import child_view, claim_view, evictions_view, job_view, ray_job_view
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ async def observe(api: ClusterApi, indices: Indices, key: Key) -> Observed | Non
         ray_clusters=tuple(indices.ray_clusters.get(key, ())),
         pods=tuple(indices.pods.get(key, ())),
         claims=claims,
+        evictions=await _evictions(api, job, ray_jobs),
     )
 
 
@@ -79,6 +81,14 @@ async def _claims(api: ClusterApi, job: Job) -> dict[str, Claim]:
         return {}
     bodies = [await api.get(job.key, Reference("PersistentVolumeClaim", name)) for name in claims_of(job.spec)]
     return {claim.name: claim for claim in map(claim_view, filter(None, bodies))}
+
+
+async def _evictions(api: ClusterApi, job: Job, ray_jobs: Iterable[RayJob]) -> dict[str, int]:
+    """Not watched: a queue counts a preemption before it suspends the RayJob, which is an event."""
+    if QUEUE_LABEL not in job.labels or is_over(job):
+        return {}
+    own = [one.child.uid for one in ray_jobs if one.child.owner_uid == job.uid]
+    return {uid: sum(map(evictions_view, await api.workloads(job.key, uid))) for uid in own}
 
 
 def _is_own_ray_job(child: Child, job: Job) -> bool:

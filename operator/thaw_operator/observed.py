@@ -65,6 +65,8 @@ class RayJob:
     deployment_status: str
     reason: str
     message: str
+    preempted_before: int = 0
+    """How often earlier attempts were preempted, as was known when this one was created."""
 
     @property
     def terminal(self) -> bool:
@@ -133,3 +135,5 @@ class Observed:
     pods: tuple[Pod, ...] = ()
     claims: Mapping[str, Claim] = field(default_factory=dict)
     """Claims that exist, of those that the job names."""
+    evictions: Mapping[str, int] = field(default_factory=dict)
+    """How often a queue has preempted each RayJob, by uid; only of jobs in a queue."""

@@ -9,12 +9,14 @@ from thaw_api import InvalidManifest, contract
 from thaw_api.manifest import read_job
 from thaw_api.status import FineTuneJobStatus
 from thaw_operator import reasons
+from thaw_operator.children.ownership import PREEMPTED_BEFORE
 from thaw_operator.moments import parse_moment
 from thaw_operator.observed import Child, Claim, Job, Key, Pod, Problem, RayCluster, RayJob, Reference
 from thaw_operator.text import clean, one_line
 
 Body = Mapping[str, Any]
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_PREEMPTED = "Preempted"
 _CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
 
@@ -67,7 +69,14 @@ def ray_job_view(body: Body) -> RayJob:
         deployment_status=status.get("jobDeploymentStatus") or "",
         reason=status.get("reason") or "",
         message=clean(status.get("message") or ""),
+        preempted_before=_number((body["metadata"].get("annotations") or {}).get(PREEMPTED_BEFORE, "")),
     )
+
+
+def evictions_view(body: Body) -> int:
+    """How often Kueue has taken the quota of a Workload for another one; evictions for other reasons apart."""
+    counted = ((body.get("status") or {}).get("schedulingStats") or {}).get("evictions") or ()
+    return sum(one["count"] for one in counted if one["reason"] == _PREEMPTED)
 
 
 def ray_cluster_view(body: Body) -> RayCluster:
@@ -133,8 +142,11 @@ def _label(body: Body, name: str) -> str:
 
 
 def _attempt(body: Body) -> int:
-    text = _label(body, contract.ATTEMPT_LABEL)
-    return int(text) if text.isdigit() else 0
+    return _number(_label(body, contract.ATTEMPT_LABEL))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _moment(text: str | None) -> datetime | None:

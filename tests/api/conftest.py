@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.api.operator_process import OperatorProcess, install_rights, operator_process
+from tests.api.played_kuberay import PlayedKubeRay
+from tests.api.scenes import Scene, install_ray_kinds
 from tests.cluster.binaries import BinaryError, Finder
 from tests.cluster.control_plane import control_plane
 from tests.cluster.kubectl import Api
@@ -58,3 +62,31 @@ def crd(api: Api) -> str:
     # A resource is served a moment after it was written.
     wait_until(f"{RESOURCE} is served", missing, ESTABLISHED_SECONDS)
     return RESOURCE
+
+
+@pytest.fixture(scope="module")
+def rights(api: Api, crd: str) -> Path:
+    """A kubeconfig of the operator's account."""
+    return install_rights(api, Finder(os.environ, print).find("helm"))
+
+
+@pytest.fixture(scope="module")
+def ray_kinds(api: Api) -> Path:
+    """KubeRay's resources, installed; the fixture is what installs them."""
+    folder = Finder(os.environ, print).module("kuberay-operator") / "config" / "crd"
+    install_ray_kinds(api, folder)
+    return folder
+
+
+@pytest.fixture
+def scene(api: Api, crd: str, ray_kinds: Path) -> Iterator[Scene]:
+    namespace = f"operator-{uuid.uuid4().hex[:8]}"
+    api.kubectl("create", "namespace", namespace)
+    yield Scene(api, PlayedKubeRay(api, namespace), namespace)
+    api.kubectl("delete", "ftj", "--all", "-n", namespace)
+
+
+@pytest.fixture
+def operator(rights: Path, tmp_path: Path) -> Iterator[OperatorProcess]:
+    with operator_process(rights, tmp_path) as process:
+        yield process

@@ -105,9 +105,16 @@ def test_a_status_says_all_that_a_person_wants_to_know(shell: Shell) -> None:
     failure = {"reason": "ColumnNotFound", "message": "spec.data.columns.text: no", "logTail": "the last line"}
     shell.status(phase="Failed", message="it failed", failure=failure, training=TRAINING)
     shown = shell.thaw("status", NAME)
-    for part in ("Failed", "it failed", "ColumnNotFound", "the last line", "4,000 of 22,000,000", "about 2:05 left"):
+    for part in ("Failed", "it failed", "ColumnNotFound", "the last line", "4,000 of 22,000,000"):
         assert part in shown
     assert json.loads(shell.thaw("status", NAME, "-o", "json"))["failure"] == failure
+
+
+@pytest.mark.parametrize(("phase", "told"), [("Running", True), ("Suspended", False), ("Failed", False)])
+def test_how_long_is_left_is_told_while_the_driver_runs(phase: str, told: bool, shell: Shell) -> None:
+    shell.submit()
+    shell.status(phase=phase, training=TRAINING)
+    assert ("about 2:05 left" in shell.thaw("status", NAME)) == told
 
 
 def test_the_best_trial_is_shown_with_its_values(shell: Shell) -> None:

@@ -1,116 +1,16 @@
 """The operator's process against a real apiserver, with the chart's rights; KubeRay is played."""
 
 import json
-import os
-import uuid
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.api.operator_process import OperatorProcess, install_rights, operator_process
-from tests.api.played_kuberay import PlayedKubeRay
-from tests.cluster.binaries import Finder
+from tests.api.operator_process import OperatorProcess, operator_process
+from tests.api.scenes import NAME, RAY_KINDS, SECONDS, Scene, install_ray_kinds
 from tests.cluster.kubectl import Api
 from tests.cluster.polling import wait_until
 from thaw_api.contract import trainer_account
-
-SECONDS = 30.0
-NAME = "sections"
-RAY_KINDS = ("rayjobs.ray.io", "rayclusters.ray.io")
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One job in a namespace of its own, with an operator that serves all of them."""
-
-    api: Api
-    kuberay: PlayedKubeRay
-    namespace: str
-
-    def create(self, **changes: Any) -> None:
-        """Creates the job."""
-        spec: dict[str, Any] = {
-            "task": "text-classification",
-            "model": {"uri": "hf://org/model"},
-            "data": {"train": {"uri": "pkg://package/train.csv"}, "columns": {"text": "text", "label": "label"}},
-            "output": {"uri": "pvc://models/out"},
-        }
-        self.apply({"apiVersion": "thaw.dev/v1alpha1", "kind": "FineTuneJob", "spec": spec | changes}, NAME)
-
-    def claim(self) -> None:
-        """Creates the claim that the job names."""
-        spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
-        self.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}, "models")
-
-    def apply(self, manifest: dict[str, Any], name: str) -> None:
-        manifest = manifest | {"metadata": {"name": name}}
-        self.api.kubectl("create", "-n", self.namespace, "-f", "-", input=json.dumps(manifest))
-
-    def patch(self, kind: str, name: str, patch: dict[str, Any], *flags: str) -> None:
-        self.api.kubectl("patch", kind, name, "-n", self.namespace, "--type=merge", "-p", json.dumps(patch), *flags)
-
-    def job(self) -> dict[str, Any]:
-        return self.kuberay.get("ftj", NAME)
-
-    def reaches(self, phase: str, reason: str | None = None) -> dict[str, Any]:
-        """Waits for a phase, and the reason of ClusterReady; returns the job."""
-        wanted = (phase, reason)
-
-        def missing() -> str | None:
-            status = self.job().get("status", {})
-            reasons = {one["type"]: one["reason"] for one in status.get("conditions", [])}
-            found = (status.get("phase"), reason and reasons.get("ClusterReady"))
-            return None if found == wanted else json.dumps(status)
-
-        wait_until(f"the job is {phase} ({reason})", missing, SECONDS)
-        return self.job()
-
-    def names(self, kind: str) -> list[str]:
-        found = self.api.kubectl("get", kind, "-n", self.namespace, "-o", "name").stdout.split()
-        return sorted(name.partition("/")[2] for name in found)
-
-
-@pytest.fixture(scope="module")
-def rights(api: Api, crd: str) -> Path:
-    """A kubeconfig of the operator's account."""
-    return install_rights(api, Finder(os.environ, print).find("helm"))
-
-
-@pytest.fixture(scope="module")
-def ray_kinds(api: Api) -> Path:
-    """KubeRay's resources, installed; the fixture is what installs them."""
-    folder = Finder(os.environ, print).module("kuberay-operator") / "config" / "crd"
-    install_ray_kinds(api, folder)
-    return folder
-
-
-def install_ray_kinds(api: Api, folder: Path) -> None:
-    api.kubectl("apply", "--server-side", "-k", str(folder))
-
-    def missing() -> str | None:
-        answers = [api.kubectl("get", kind, "-A", check=False) for kind in RAY_KINDS]
-        return next((answer.stderr for answer in answers if answer.returncode), None)
-
-    wait_until("KubeRay's resources are served", missing, SECONDS)
-
-
-@pytest.fixture
-def scene(api: Api, crd: str, ray_kinds: Path) -> Iterator[Scene]:
-    namespace = f"operator-{uuid.uuid4().hex[:8]}"
-    api.kubectl("create", "namespace", namespace)
-    yield Scene(api, PlayedKubeRay(api, namespace), namespace)
-    api.kubectl("delete", "ftj", "--all", "-n", namespace)
-
-
-@pytest.fixture
-def operator(rights: Path, tmp_path: Path) -> Iterator[OperatorProcess]:
-    with operator_process(rights, tmp_path) as process:
-        yield process
 
 
 def now() -> str:
@@ -201,26 +101,6 @@ def test_a_pass_over_an_unchanged_job_writes_nothing(scene: Scene, operator: Ope
     assert {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key)} == {
         ("get", "FineTuneJob"): after["get", "FineTuneJob"] - before["get", "FineTuneJob"]
     }
-
-
-def test_what_a_queue_writes_into_the_ray_job_stays(scene: Scene, operator: OperatorProcess) -> None:
-    scene.claim()
-    scene.create()
-    scene.reaches("Starting")
-    placed = {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}
-    ray_job = scene.kuberay.get("rayjob", "sections-1")
-    template = ray_job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
-    template["spec"] |= placed
-    changed = {"spec": {"suspend": True, "rayClusterSpec": {"headGroupSpec": {"template": template}}}}
-    scene.patch("rayjob", "sections-1", changed)
-    scene.reaches("Queued", "WaitingForQuota")
-    scene.patch("ftj", NAME, {"metadata": {"labels": {"team": "nlp"}}})
-    scene.patch("rayjob", "sections-1", {"spec": {"suspend": False}})
-    scene.reaches("Starting")
-    kept = scene.kuberay.get("rayjob", "sections-1")["spec"]
-    assert kept["suspend"] is False
-    pod = kept["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
-    assert {name: pod[name] for name in placed} == placed
 
 
 def test_a_strangers_object_is_told_and_not_touched(scene: Scene, operator: OperatorProcess) -> None:

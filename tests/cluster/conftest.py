@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.binaries import BinaryError, Finder
 from tests.cluster.jobs import ClusterJob
 from tests.cluster.kubectl import Api
-from tests.cluster.namespaces import Namespace, namespace_of
+from tests.cluster.namespaces import Namespace, Namespaces, namespaces_of
 from tests.cluster.one_node.cluster import cluster_of, unsupported
 from tests.cluster.one_node.packages import PackagesMissing
 from tests.cluster.telling import teller
@@ -68,10 +68,17 @@ def cluster(
         own.down()
 
 
+@pytest.fixture(scope="session")
+def namespaces(cluster: TestCluster) -> Iterator[Namespaces]:
+    """Makes namespaces, and sees to it that none is left at the end."""
+    with namespaces_of(cluster.api) as made:
+        yield made
+
+
 @pytest.fixture
-def namespace(cluster: TestCluster) -> Iterator[Namespace]:
+def namespace(namespaces: Namespaces) -> Iterator[Namespace]:
     """A new namespace that enforces the restricted Pod Security Standard, and is deleted afterwards."""
-    with namespace_of(cluster.api) as made:
+    with namespaces.one() as made:
         yield made
 
 

@@ -21,6 +21,12 @@ PAUSE = 0.5
 KINDS = "rayjobs,rayclusters,pods,configmaps,serviceaccounts,rolebindings"
 
 
+def workers(replicas: int) -> dict[str, Any]:
+    """One or two workers, with as much of two cores as leaves room for the head and the operators: imports take most of
+    a test's time."""
+    return {"replicas": replicas, "resources": {"cpu": {1: "1", 2: "800m"}[replicas], "memory": "2Gi"}}
+
+
 @dataclass(frozen=True)
 class ClusterJob:
     """The job `tiny` of a workspace, in a namespace that holds nothing else."""
@@ -61,7 +67,6 @@ class ClusterJob:
 
     def manifest(self, **spec: Any) -> dict[str, Any]:
         """The job, with URIs of the claim; `spec` replaces blocks of a plain one."""
-        workers = {"replicas": 2, "resources": {"cpu": "500m", "memory": "2Gi"}}
         plain: dict[str, Any] = {
             "task": "text-classification",
             "model": {"uri": f"pvc://{CLAIM}/model"},
@@ -71,7 +76,7 @@ class ClusterJob:
             },
             "training": {"epochs": 2, "batchSize": 16, "optimizer": {"lr": 1e-3}},
             "output": {"uri": f"pvc://{CLAIM}/out"},
-            "cluster": {"workers": workers},
+            "cluster": {"workers": workers(2)},
         }
         return {
             "apiVersion": "thaw.dev/v1alpha1",

@@ -15,6 +15,8 @@ from tests.cluster.polling import wait_until
 DELETE_SECONDS = 90
 # Each look is a start of kubectl, which is not free.
 PAUSE = 0.5
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
+SESSION_LABEL = "thaw.test/session"
 ENFORCE = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -52,13 +54,29 @@ class Namespace:
         return seen
 
 
+@dataclass(frozen=True)
+class Namespaces:
+    """The namespaces of a test session."""
+
+    api: Api
+    session: str
+
+    @contextmanager
+    def one(self) -> Iterator[Namespace]:
+        """A new namespace under the restricted Pod Security Standard. All in it is being deleted after the block, which
+        nobody waits for: pods that have still to end ask for little, and the next test has a namespace of its own."""
+        name = f"test-{secrets.token_hex(4)}"
+        metadata = {"name": name, "labels": ENFORCE | {SESSION_LABEL: self.session}}
+        self.api.kubectl("create", "-f", "-", input=json.dumps(NAMESPACE | {"metadata": metadata}))
+        try:
+            yield Namespace(self.api, name)
+        finally:
+            self.api.kubectl("delete", "namespace", name, "--wait=false")
+
+
 @contextmanager
-def namespace_of(api: Api) -> Iterator[Namespace]:
-    """A new namespace under the restricted Pod Security Standard; all in it is gone after the block."""
-    name = f"test-{secrets.token_hex(4)}"
-    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": ENFORCE}}
-    api.kubectl("create", "-f", "-", input=json.dumps(manifest))
-    try:
-        yield Namespace(api, name)
-    finally:
-        api.kubectl("delete", "namespace", name, f"--timeout={DELETE_SECONDS}s")
+def namespaces_of(api: Api) -> Iterator[Namespaces]:
+    """Namespaces that are all gone after the block."""
+    made = Namespaces(api, secrets.token_hex(4))
+    yield made
+    api.kubectl("delete", "namespace", f"--selector={SESSION_LABEL}={made.session}", f"--timeout={DELETE_SECONDS}s")

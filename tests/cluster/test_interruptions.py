@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from tests.cluster.jobs import ClusterJob
+from tests.cluster.jobs import ClusterJob, workers
+from tests.cluster.long_search import EPOCHS, START_SECONDS, TRIALS, ended, long_search, wait_for_the_middle
 from tests.cluster.polling import wait_until
 
-START_SECONDS, RUN_SECONDS, LOST_SECONDS = 240.0, 300.0, 60.0
+RUN_SECONDS, LOST_SECONDS = 300.0, 60.0
 PAUSE = 1.0
-TRIALS, EPOCHS = 6, 8
-
-
-def long_search() -> dict[str, Any]:
-    """Trials long enough to be caught in the middle."""
-    return {
-        "training": {"epochs": EPOCHS, "batchSize": 2},
-        "search": {
-            "trials": TRIALS,
-            "algorithm": {"name": "random"},
-            "parameters": [{"path": "training.optimizer.lr", "logUniform": {"min": 1e-5, "max": 1e-3}}],
-        },
-    }
-
-
-def ended(job: ClusterJob) -> list[int]:
-    """Trials that are over, by the journal."""
-    try:
-        return [line["trial"] for line in job.journal() if line["event"] == "end"]
-    except AssertionError:  # there is no journal yet
-        return []
-
-
-def wait_for_the_middle(job: ClusterJob) -> None:
-    """Waits until a trial is over and others are not."""
-    wait_until("a trial is over", lambda: None if ended(job) else "none", START_SECONDS, PAUSE)
 
 
 def assert_each_trial_once(job: ClusterJob) -> None:
@@ -63,7 +37,7 @@ def test_a_job_that_is_suspended_goes_on_and_repeats_no_finished_trial(job: Clus
 
 
 def test_a_head_that_is_killed_four_times_is_followed_by_three_attempts_and_then_the_job_fails(job: ClusterJob) -> None:
-    job.create(**long_search(), restartPolicy={"onInfrastructure": 3})
+    job.create(**long_search(), cluster={"workers": workers(1)}, restartPolicy={"onInfrastructure": 3})
     for attempt in (1, 2, 3, 4):
 
         def not_running(name: str = f"tiny-{attempt}") -> str | None:

@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.audit import counted
 from tests.cluster.conftest import TestCluster
 from tests.cluster.jobs import NAME, ClusterJob
-from tests.cluster.namespaces import Namespace
 from tests.run.workspace import Workspace
 
 START_SECONDS, RUN_SECONDS = 180.0, 240.0
@@ -18,21 +18,6 @@ SEARCH = {
     "algorithm": {"name": "random"},
     "parameters": [{"path": "training.optimizer.lr", "logUniform": {"min": 1e-4, "max": 1e-2}}],
 }
-
-
-def requests_of(cluster: TestCluster, namespace: Namespace) -> Counter[tuple[str, str, str]]:
-    """Requests that change something in a namespace, by account, verb and resource, from the audit log."""
-    assert cluster.audit_log is not None
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for line in cluster.audit_log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        about = event.get("objectRef", {})
-        if about.get("namespace") == namespace.name and event["stage"] == "ResponseComplete":
-            account = event["user"]["username"].rpartition(":")[2]
-            resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
-            if event["verb"] in ("create", "update", "patch", "delete"):
-                counted[account, event["verb"], resource] += 1
-    return counted
 
 
 def assert_same_on_one_machine(workspace: Workspace, result: dict[str, Any], output: Path) -> None:
@@ -76,7 +61,7 @@ def test_a_job_ends_complete_with_its_model_on_the_claim(cluster: TestCluster, j
     assert {"config.json", "model.safetensors"} <= set(job.names("out/model"))
     assert_same_on_one_machine(job.workspace, result, tmp_path / "here")
     if cluster.audit_log is not None:
-        assert_few_writes(requests_of(cluster, job.namespace))
+        assert_few_writes(counted(cluster.audit_log, job.namespace.name))
     metadata = job.namespace.get("ftj", NAME)["metadata"]
     assert {"finalizers", "annotations"}.isdisjoint(metadata)
     events = json.loads(job.namespace.kubectl("get", "events", "-o", "json"))["items"]

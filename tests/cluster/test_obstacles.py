@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tests.cluster.jobs import NAME, ClusterJob
+from tests.cluster.jobs import NAME, ClusterJob, workers
 from tests.cluster.polling import wait_until
 
 TOLD_SECONDS, RUN_SECONDS, GONE_SECONDS = 60.0, 300.0, 60.0
 
 
 def test_an_image_that_cannot_be_pulled_is_told_and_corrected_while_suspended(job: ClusterJob) -> None:
-    job.create(cluster={"image": "localhost:1/none:1", "workers": {"resources": {"cpu": "500m", "memory": "2Gi"}}})
+    job.create(cluster={"image": "localhost:1/none:1", "workers": workers(1)})
     message = job.explains("ImagePullFailed", TOLD_SECONDS)
     assert "localhost:1/none:1" in message
     job.patch(suspend=True)
@@ -44,7 +44,7 @@ def test_a_claim_for_a_single_pod_is_told(claimed_job: ClusterJob) -> None:
 
 def test_what_only_the_data_can_refute_fails_with_its_field(job: ClusterJob) -> None:
     data = job.manifest()["spec"]["data"] | {"columns": {"text": "sentence", "label": "label"}}
-    job.create(data=data)
+    job.create(data=data, cluster={"workers": workers(1)})
     status = job.reaches("Failed", RUN_SECONDS)
     assert "spec.data.columns.text" in status["failure"]["message"]
     assert "restarts" not in status

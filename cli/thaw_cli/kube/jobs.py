@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ REQUEST_SECONDS = 30
 _UNKNOWN_KIND = "404 Not Found"
 _WATCH_SECONDS = 300
 """How long one watch lasts before it is opened anew."""
+_AGAIN_SECONDS = 1.0
+"""How long to wait after a watch has broken off."""
+_TOO_OLD = 410
+"""The apiserver does not remember the version that a watch goes on from."""
 
 
 class ClusterError(Exception):
@@ -27,6 +32,10 @@ class ClusterError(Exception):
 
 class NoSuchJob(ClusterError):
     """There is no job of that name."""
+
+
+class Unreachable(ClusterError):
+    """There is no connection, or it broke off."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +109,35 @@ class Jobs:
             self.custom.delete_namespaced_custom_object(*self._place, name, _request_timeout=REQUEST_SECONDS)
 
     def follow(self, name: str) -> Iterator[Body]:
-        """The job as it is, and again whenever it changes, until the caller stops or it is deleted (NoSuchJob)."""
+        """The job as it is, and again whenever it changes, until the caller stops or it is deleted (NoSuchJob).
+
+        A watch that breaks off is opened anew: only where the job cannot be read either, the cluster cannot be reached.
+        """
         while True:
             job = self.get(name)
             yield job
-            version = job["metadata"]["resourceVersion"]
-            with self._about(name):
-                for event in watch.Watch().stream(
-                    self.custom.list_namespaced_custom_object,
-                    *self._place,
-                    field_selector=f"metadata.name={name}",
-                    resource_version=version,
-                    timeout_seconds=_WATCH_SECONDS,
-                ):
-                    if event["type"] == "DELETED":
-                        raise NoSuchJob(f"{KIND} {name} was deleted")
-                    if event["type"] == "ERROR":  # the version is too old by now
-                        break
-                    yield event["object"]
+            try:
+                with self._about(name):
+                    yield from self._changes(name, job["metadata"]["resourceVersion"])
+            except Unreachable:  # a gateway has closed what was idle for long, say
+                time.sleep(_AGAIN_SECONDS)
+
+    def _changes(self, name: str, version: str) -> Iterator[Body]:
+        """What one watch tells from a version on, for as long as it lasts."""
+        try:
+            for event in watch.Watch().stream(
+                self.custom.list_namespaced_custom_object,
+                *self._place,
+                field_selector=f"metadata.name={name}",
+                resource_version=version,
+                timeout_seconds=_WATCH_SECONDS,
+            ):
+                if event["type"] == "DELETED":
+                    raise NoSuchJob(f"{KIND} {name} was deleted")
+                yield event["object"]
+        except ApiException as error:
+            if error.status != _TOO_OLD:
+                raise
 
     def head(self, name: str) -> str | None:
         """The name of the pod in which the job's driver runs; None when there is none now."""
@@ -148,7 +168,7 @@ def _plain_errors(subject: str) -> Iterator[None]:
             raise ClusterError("the cluster knows no FineTuneJobs: install thaw's chart, or its CRD") from None
         raise (NoSuchJob if error.status == 404 else ClusterError)(f"{subject}: {message}") from None
     except (MaxRetryError, HTTPError, OSError) as error:
-        raise ClusterError(f"the cluster cannot be reached: {error}") from None
+        raise Unreachable(f"the cluster cannot be reached: {error}") from None
 
 
 def _message(error: ApiException) -> str:

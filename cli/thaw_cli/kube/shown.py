@@ -42,6 +42,7 @@ def status_view(job: Body, now: datetime) -> RenderableType:
     """All that a person wants to know of one job."""
     status, training = job.get("status") or {}, _training(job)
     lines = _plain_table()
+    lines.show_header = False
     lines.add_column(style="bold")
     lines.add_column()
 
@@ -53,7 +54,7 @@ def status_view(job: Body, now: datetime) -> RenderableType:
     lines.add_row("phase", Text(phase, style=_COLOURS.get(phase, "")))
     row("message", status.get("message"))
     row("queue", status.get("queue"))
-    row("progress", _progress(training))
+    row("progress", _progress(training, runs=phase == "Running"))
     row("trials", _trials(training))
     freezing = training.get("freezing")
     if freezing:
@@ -122,8 +123,9 @@ def _percent(training: Body) -> str:
     return f"{training['progressPercentage']}%" if "progressPercentage" in training else ""
 
 
-def _progress(training: Body) -> str:
-    left = training.get("estimatedRemainingSeconds")
+def _progress(training: Body, *, runs: bool) -> str:
+    """The driver's last report stays when it is gone, and nobody knows then how long is left."""
+    left = training.get("estimatedRemainingSeconds") if runs else None
     return _percent(training) + (f", about {left // 60}:{left % 60:02d} left" if left else "")
 
 

@@ -8,6 +8,8 @@ from thaw_operator.observed import Job
 
 _QUEUE_PREFIX = "kueue.x-k8s.io/"
 QUEUE_LABEL = f"{_QUEUE_PREFIX}queue-name"
+PREEMPTED_BEFORE = "thaw.dev/preempted-before"
+"""Annotation of a RayJob: how often earlier attempts were preempted. A queue's own count goes with each RayJob."""
 
 
 def labels_of(job: Job, attempt: int | None = None) -> dict[str, str]:

@@ -12,6 +12,15 @@ from thaw_operator.settings import Settings
 WORKER_CONTAINER = "ray-worker"
 _GRACE_SECONDS = 5
 _HOSTNAME = "kubernetes.io/hostname"
+_READINESS = {
+    "httpGet": {"path": "/api/healthz", "port": 52365},
+    "periodSeconds": 2,
+    "timeoutSeconds": 5,
+    "failureThreshold": 25,
+}
+"""What KubeRay asks Ray's agent itself, but from the beginning and more often: KubeRay's own probe first waits for 10
+seconds, then asks every 5, and the driver starts only when all pods are ready. A pod that does not answer becomes
+unready after the same 50 seconds."""
 
 
 def head_template(job: Job, attempt: int, settings: Settings) -> dict[str, Any]:
@@ -90,6 +99,7 @@ def _template(job: Job, attempt: int, container: str, settings: Settings) -> dic
                         "capabilities": {"drop": ["ALL"]},
                     },
                     "volumeMounts": mounts,
+                    "readinessProbe": dict(_READINESS),
                 }
             ],
             "volumes": volumes,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from thaw_api import contract
-from thaw_operator.children.ownership import QUEUE_LABEL, metadata_of, queue_labels
+from thaw_operator.children.ownership import PREEMPTED_BEFORE, QUEUE_LABEL, metadata_of, queue_labels
 from thaw_operator.children.pods import head_template, worker_template
 from thaw_operator.observed import Job
 from thaw_operator.settings import Settings
@@ -31,6 +31,8 @@ def ray_job(job: Job, attempt: int, settings: Settings, *, on_one_node: bool) ->
     metadata = metadata_of(job, contract.attempt_name(job.key.name, attempt), attempt)
     metadata["labels"] |= queue_labels(job)
     metadata["annotations"] = dict(_KEEP_HEAD_DOWN)
+    if job.status.restarts and job.status.restarts.preemption:
+        metadata["annotations"][PREEMPTED_BEFORE] = str(job.status.restarts.preemption)
     # A queue frees the quota when the job ends: its cluster must not stay.
     queued = QUEUE_LABEL in job.labels
     workers = job.spec.cluster.workers

@@ -1,6 +1,7 @@
 """From what is observed to what is wanted. Pure and total: the same state gives the same decision, and a state that
 needs nothing gives an empty one."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from thaw_operator.decide.status import (
     is_over,
     notices_of,
     owned_part,
+    restarts_of,
     status_of,
     wanted_attempt,
 )
@@ -197,7 +199,7 @@ def _decision(
     look_again: datetime | None = None,
 ) -> Decision:
     job = observed.job
-    status = status_of(job, place, now, changes)
+    status = status_of(job, place, now, replace(changes, restarts=restarts_of(observed, changes.restarts)))
     if status == owned_part(job.status):
         return Decision(create=create, delete=delete, look_again=look_again)
     return Decision(status, delete, create, notices_of(job, place), look_again)

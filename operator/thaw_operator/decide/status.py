@@ -10,7 +10,7 @@ from thaw_operator.children.ownership import QUEUE_LABEL
 from thaw_operator.decide.decision import Notice
 from thaw_operator.decide.standing import Standing, conditions_of
 from thaw_operator.moments import format_moment, parse_moment
-from thaw_operator.observed import Job
+from thaw_operator.observed import Job, Observed
 
 _ACTIVE = ("Starting", "Running", "Restarting")
 _OVER = ("Succeeded", "Failed")
@@ -74,6 +74,21 @@ def status_of(job: Job, standing: Standing, now: datetime, changes: Changes = UN
         message=standing.message,
         queue=job.labels.get(QUEUE_LABEL),
     )
+
+
+def restarts_of(observed: Observed, changed: Restarts | None) -> Restarts | None:
+    """The counters, with what a queue says of preemption. It never falls: a queue's count goes with its RayJob."""
+    restarts = changed or observed.job.status.restarts
+    before = (restarts.preemption if restarts else None) or 0
+    counted = [
+        one.preempted_before + observed.evictions.get(one.child.uid, 0)
+        for one in observed.ray_jobs
+        if one.child.owner_uid == observed.job.uid
+    ]
+    preemption = max(counted, default=0)
+    if preemption <= before:
+        return restarts
+    return (restarts or Restarts()).model_copy(update={"preemption": preemption})
 
 
 def owned_part(status: FineTuneJobStatus) -> FineTuneJobStatus:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.cluster.kubectl import Api
 from tests.cluster.one_node.layout import Layout
 from tests.cluster.one_node.node import CommandFailed
 
@@ -29,6 +30,13 @@ def settings(operator_image: str, trainer_image: str) -> dict[str, str]:
         "trainer.head.memory": "3Gi",
         "operator.resources.requests.cpu": "10m",
     }
+
+
+def forget_unfinished(api: Api) -> None:
+    """An operation that was interrupted would keep Helm from another one for ever. Ours are made one at a time: what is
+    said to be going on is over."""
+    unfinished = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    api.kubectl("delete", "secrets", f"--namespace={NAMESPACE}", f"--selector={unfinished}")
 
 
 def install(helm: Path, layout: Layout, values: dict[str, str]) -> None:

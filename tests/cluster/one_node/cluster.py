@@ -143,6 +143,7 @@ class Cluster:
             self.say(f"thaw is not installed: there is no {chart.FOLDER}/Chart.yaml")
             return
         self.say("installing thaw's chart")
+        chart.forget_unfinished(self.api)
         chart.install(self.finder.find("helm"), self.layout, chart.settings(images.operator, images.trainer))
 
     def _binary_image(self, program: str) -> str:

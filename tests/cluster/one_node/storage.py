@@ -15,7 +15,7 @@ from tests.cluster.kubectl import Api
 from tests.cluster.one_node.layout import Layout
 
 CLASS = "standard"
-COUNT = 12
+COUNT = 24
 SIZE = "5Gi"
 
 

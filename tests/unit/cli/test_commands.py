@@ -39,7 +39,7 @@ def test_every_error_of_every_file_is_printed_and_the_status_is_2(manifest: Path
     assert outcome.exit_code == 2
     assert "spec.training.epochs: " in outcome.stderr
     assert "spec.training.batchSize: " in outcome.stderr
-    assert "no such file" in outcome.stderr
+    assert outcome.stderr.splitlines()[-1] == f"{missing}: no such file"
 
 
 def test_json_has_a_verdict_for_each_file(manifest: Path, tmp_path: Path) -> None:

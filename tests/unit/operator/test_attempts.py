@@ -17,7 +17,7 @@ from tests.unit.operator.world import (
     succeeded,
     torn_down,
 )
-from thaw_api.status import ResultStatus, TrainingFailure, TrainingStatus
+from thaw_api.status import FineTuneJobStatus, Restarts, ResultStatus, TrainingFailure, TrainingStatus
 
 
 def attempt_runs(world: World, attempt: int) -> None:
@@ -220,3 +220,35 @@ def test_a_finished_job_never_begins_again() -> None:
     world.spec = spec_of()
     world.settle()
     assert (world.status.phase, len(world.created())) == ("Failed", 4)
+
+
+@pytest.mark.parametrize(
+    ("known", "before", "evictions", "told"),
+    [
+        (None, 0, 0, None),
+        (None, 0, 2, 2),
+        (2, 2, 0, 2),
+        (2, 2, 3, 5),
+        # A queue that is gone, or has made its Workload anew, takes nothing back.
+        (5, 2, 0, 5),
+    ],
+)
+def test_preemptions_add_up_over_attempts_and_are_charged_to_no_budget(
+    known: int | None, before: int, evictions: int, told: int | None
+) -> None:
+    current = ray_job(2, suspended=True, preempted_before=before)
+    restarts = Restarts(infrastructure=1, preemption=known)
+    world = World(
+        status=FineTuneJobStatus(phase="Running", ray_job_name="sections-2", restarts=restarts),
+        ray_jobs=[current],
+        evictions={current.child.uid: evictions},
+    )
+    world.pass_()
+    assert (world.status.phase, world.status.restarts) == ("Queued", Restarts(infrastructure=1, preemption=told))
+
+
+def test_a_ray_job_is_told_how_often_earlier_ones_were_preempted() -> None:
+    world = World(status=FineTuneJobStatus(phase="Queued", restarts=Restarts(preemption=3)))
+    world.settle()
+    (made,) = [one for decision in world.sent for one in decision.create if one["kind"] == "RayJob"]
+    assert made["metadata"]["annotations"]["thaw.dev/preempted-before"] == "3"

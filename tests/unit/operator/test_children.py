@@ -50,6 +50,15 @@ def test_only_the_head_has_a_token_and_nothing_is_trained_there() -> None:
 
 
 @pytest.mark.parametrize("group", ["head", "workers"])
+def test_pods_are_asked_at_once_whether_they_are_ready(group: str) -> None:
+    (container,) = pods(made())[group]["containers"]
+    probe = container["readinessProbe"]
+    assert probe["httpGet"] == {"path": "/api/healthz", "port": 52365}
+    assert "initialDelaySeconds" not in probe
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 50
+
+
+@pytest.mark.parametrize("group", ["head", "workers"])
 def test_pods_stay_within_the_restricted_standard(group: str) -> None:
     pod = pods(made())[group]
     (container,) = pod["containers"]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.operator.world import SPEC
 from thaw_operator.observed import Problem
-from thaw_operator.views import child_view, job_view, pod_view, ray_cluster_view, ray_job_view
+from thaw_operator.views import child_view, evictions_view, job_view, pod_view, ray_cluster_view, ray_job_view
 
 LABELS = {"thaw.dev/job": "sections", "thaw.dev/job-uid": "u", "thaw.dev/attempt": "3", "ray.io/node-type": "head"}
 
@@ -50,6 +50,22 @@ def test_a_ray_job_without_a_status_is_new() -> None:
     found = ray_job_view(body())
     assert (found.attempt, found.suspended, found.job_status, found.deployment_status) == (3, False, "", "")
     assert not found.terminal
+
+
+def test_only_preemptions_are_counted_of_a_queues_evictions() -> None:
+    counted = [
+        {"reason": "Preempted", "underlyingCause": "", "count": 2},
+        {"reason": "Preempted", "underlyingCause": "InCohortReclamation", "count": 1},
+        {"reason": "PodsReadyTimeout", "underlyingCause": "WaitForStart", "count": 4},
+    ]
+    assert evictions_view({"status": {"schedulingStats": {"evictions": counted}}}) == 3
+    assert evictions_view({}) == 0
+
+
+@pytest.mark.parametrize(("annotation", "number"), [("3", 3), ("", 0), ("many", 0)])
+def test_a_ray_job_knows_how_often_earlier_ones_were_preempted(annotation: str, number: int) -> None:
+    found = ray_job_view(body(metadata={"annotations": {"thaw.dev/preempted-before": annotation}}))
+    assert found.preempted_before == number
 
 
 def test_a_message_is_read_without_control_characters() -> None:

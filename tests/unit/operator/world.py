@@ -89,6 +89,7 @@ class World:
     ray_clusters: list[RayCluster] = field(default_factory=list)
     pods: list[Pod] = field(default_factory=list)
     claims: dict[str, Claim] = field(default_factory=lambda: dict(CLAIMS))
+    evictions: dict[str, int] = field(default_factory=dict)
     sent: list[Decision] = field(default_factory=list)
 
     def observed(self) -> Observed:
@@ -105,6 +106,7 @@ class World:
             ray_clusters=tuple(self.ray_clusters),
             pods=tuple(self.pods),
             claims=self.claims,
+            evictions=self.evictions,
         )
 
     def decision(self) -> Decision:
