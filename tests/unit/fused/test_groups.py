@@ -18,7 +18,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
 from thaw_trainer.fused import group as groups
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
-from thaw_trainer.fused.heads import Head
+from thaw_trainer.fused.heads import Heads
 from thaw_trainer.fused.kin import kinship
 
 RATES = (0.003, 0.01, 0.03)
@@ -39,7 +39,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def specs(tiny: TinyJob, **changes: Any) -> list[FineTuneJobSpec]:
     """Trials that differ in rate and weight decay."""
     return [
-        tiny.spec(HEAD | changes | {"training.optimizer": {"lr": lr, "weightDecay": decay}})
+        tiny.spec(HEAD | {"training.optimizer": {"lr": lr, "weightDecay": decay}} | changes)
         for lr, decay in zip(RATES, (0.0, 0.1, 0.01), strict=True)
     ]
 
@@ -70,10 +70,13 @@ def together(tiny: TinyJob, trials: list[FineTuneJobSpec], cache: Path, **how: A
         {},
         {"training.gradientAccumulation": 2},
         {"training.clipNorm": 0.05},
+        {"training.clipNorm": 0.0},
         {"training.labelSmoothing": 0.1},
+        {"training.optimizer.name": "sgd"},
+        {"training.optimizer.name": "sgd", "training.optimizer.momentum": 0.0},
         head_phase({"fraction": 1.0}, warmup=5, schedule="cosine", weightDecay=0.3),
     ],
-    ids=["plain", "accumulated", "clipped", "smoothed", "own-settings"],
+    ids=["plain", "accumulated", "clipped", "unclipped", "smoothed", "sgd", "sgd-without-momentum", "own-settings"],
 )
 def test_each_is_what_it_would_be_alone(
     tiny: TinyJob, cache: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -106,9 +109,10 @@ def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkey
     trained: list[int] = []
     step = groups.Group._step
 
-    def counted(self: groups.Group, members: list[Any], parts: list[Any]) -> torch.Tensor:
-        trained.append(len(members))
-        return step(self, members, parts)
+    def counted(self: groups.Group, parts: list[Any]) -> torch.Tensor:
+        losses = step(self, parts)
+        trained.append(len(losses))
+        return losses
 
     monkeypatch.setattr(groups.Group, "_step", counted)
     runs = together(tiny, specs(tiny), cache)
@@ -125,16 +129,12 @@ def test_an_epoch_is_trained_when_it_is_asked_for(tiny: TinyJob, cache: Path) ->
 def test_a_loss_that_is_not_finite_is_that_trials_end_only(
     tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heads: list[Head] = []
-
-    class SecondIsBroken(Head):
+    class SecondIsBroken(Heads):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
-            heads.append(self)
-            if len(heads) == 2:
-                next(iter(self.tensors.values())).data.fill_(float("inf"))
+            next(iter(self.stacked.values())).data[1].fill_(float("inf"))
 
-    monkeypatch.setattr(groups, "Head", SecondIsBroken)
+    monkeypatch.setattr(groups, "Heads", SecondIsBroken)
     trials, memory = specs(tiny), GroupMemory()
     alone = [train(tiny, spec, cache, f"alone-{index}", None) for index, spec in enumerate(trials)]
     companions = tuple(spec.manifest() for spec in trials[1:])
@@ -160,7 +160,7 @@ def test_a_model_that_vmap_cannot_do_is_trained_alone(
     def refuse(*_: Any) -> Any:
         raise RuntimeError("no batching rule")
 
-    monkeypatch.setattr(groups, "losses_of", refuse)
+    monkeypatch.setattr(Heads, "losses", refuse)
     trials = specs(tiny)
     alone = train(tiny, trials[0], cache, "alone", None)
     assert together(tiny, trials, cache)[0].losses == alone.losses

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.unit.slots.scenes import assignment, failure, go, played, report, settled, taken, waits
 from thaw_trainer.errors import SLOTS_NOT_READY
+from thaw_trainer.slots.assignment import Assignment
 from thaw_trainer.slots.exchange import Exchange, not_ready_failure
 
 
@@ -141,5 +144,60 @@ def test_a_result_is_handed_over_with_the_lease() -> None:
         await taken(exchange)
         await exchange.finish(0, "a", -1, 0, {"result": {"test": 1}})
         assert await exchange.next_message(-1) == {"result": {"test": 1}}
+
+    played(scene)
+
+
+def test_a_trial_that_a_gang_has_trained_along_waits_for_that_gang() -> None:
+    async def scene(exchange: Exchange) -> None:
+        await exchange.submit(replace(assignment(0), companions={2: {}, 4: {}}))
+        assert (await taken(exchange, 0, "a")).trial == 0
+        await exchange.submit(assignment(2))
+        await exchange.submit(assignment(3))
+        assert (await taken(exchange, 1, "b")).trial == 3
+        other = go(exchange.take(2, "c", 5.0))
+        assert await waits(other)
+        await exchange.finish(0, "a", 0, 0)
+        assert (await taken(exchange, 0, "a")).trial == 2
+        assert await waits(other)
+        await exchange.close()
+
+    played(scene)
+
+
+def test_a_trial_whose_gang_is_gone_goes_to_any() -> None:
+    async def scene(exchange: Exchange) -> None:
+        await exchange.submit(replace(assignment(0), companions={1: {}, 2: {}, 3: {}}))
+        await taken(exchange, 0, "a")
+        await exchange.submit(assignment(1))
+        other = go(exchange.take(1, "b", 5.0))
+        assert await waits(other)
+        await exchange.slot_ended(0)
+        assert (await other).trial in (0, 1)
+        await exchange.submit(assignment(2))
+        assert (await taken(exchange, 2, "c")).trial in (0, 1)
+        assert (await taken(exchange, 3, "d")).trial == 2
+
+    played(scene)
+
+
+def test_a_new_gang_of_a_slot_knows_nothing_of_what_the_old_one_trained_along() -> None:
+    async def scene(exchange: Exchange) -> None:
+        await exchange.submit(replace(assignment(0), companions={1: {}}))
+        await taken(exchange, 0, "a")
+        await exchange.submit(assignment(1))
+        assert {(await taken(exchange, 0, "a2")).trial, (await taken(exchange, 1, "b")).trial} == {0, 1}
+
+    played(scene)
+
+
+def test_a_gang_that_never_comes_back_is_not_waited_for_for_ever() -> None:
+    async def scene(exchange: Exchange) -> None:
+        await exchange.submit(replace(assignment(0), companions={1: {}}))
+        await taken(exchange, 0, "a")
+        await exchange.submit(assignment(1))
+        found = await exchange.take(1, "b", 0.01)
+        assert isinstance(found, Assignment)
+        assert found.trial == 1
 
     played(scene)

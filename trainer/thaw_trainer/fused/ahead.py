@@ -41,7 +41,7 @@ class GroupMemory:
 
 @dataclass(frozen=True)
 class GroupSite:
-    """What a trial is given to train others with it: its gang's memory, and the trials that are expected here next."""
+    """What a trial is given to train others with it: its gang's memory, and specs of later trials."""
 
     memory: GroupMemory
     companions: tuple[Mapping[str, Any], ...]

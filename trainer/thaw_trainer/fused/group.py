@@ -7,7 +7,7 @@ the search stops is not asked for again; what was trained of it beyond is thrown
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,12 +16,12 @@ import torch
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.freezing.schedule import Phase
-from thaw_trainer.fused.heads import Head, WithTensors, losses_of
+from thaw_trainer.fused.heads import Heads, WithTensors, heads_optimizer
 from thaw_trainer.loop.evaluation import autocast, measure_split
-from thaw_trainer.loop.optimizer import optimizer_tensors, phase_optimizer, set_rates
+from thaw_trainer.loop.optimizer import set_rates
 from thaw_trainer.loop.randomness import seed_stream
 from thaw_trainer.loop.stage import Stage
-from thaw_trainer.loop.updates import loss_not_finite, scale_and_clip
+from thaw_trainer.loop.updates import loss_not_finite
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,11 @@ class HeadEpoch:
 
 @dataclass
 class _Member:
-    head: Head
-    optimizer: torch.optim.Optimizer
-    epochs: dict[int, HeadEpoch]
-    """By number, until they are asked for."""
-    asked: int = 0
+    """One trial's epochs by number, until they are asked for; or the epoch, step and value of a loss that was not
+    finite, which is its end."""
+
+    epochs: dict[int, HeadEpoch] = field(default_factory=dict)
     failed: tuple[int, int, float] | None = None
-    """Epoch, step and value of a loss that was not finite: the member's end."""
 
 
 class Group:
@@ -57,13 +55,10 @@ class Group:
         """
         self._model, self._task, self._gang, self._prefix = stage.model, stage.task, stage.gang, stage.prefix
         self._training, self._factor = trials[0][0].training, stage.factor()
-        self._members = []
-        for spec, phase in trials:
-            head = Head(stage.model, phase.train)
-            optimizer = phase_optimizer(head, stage.layout, phase, spec.training.optimizer, None)
-            self._members.append(_Member(head, optimizer, {}))
-        self._epoch = 0
-        self._steps = 0
+        self._heads = Heads(stage.model, trials[0][1].train, len(trials))
+        self._optimizer = heads_optimizer(self._heads, stage.layout, trials)
+        self._members = [_Member() for _ in trials]
+        self._epoch = self._steps = 0
 
     def epoch(self, member: int, number: int) -> HeadEpoch:
         """A member's epoch (from 1), trained first when it is not there; each is asked for once, in order.
@@ -72,7 +67,6 @@ class Group:
             TrainerError: LossNotFinite.
         """
         own = self._members[member]
-        own.asked = number
         while number not in own.epochs:
             if own.failed is not None:
                 raise loss_not_finite(own.failed[2], own.failed[1], own.failed[0])
@@ -80,51 +74,47 @@ class Group:
         return own.epochs.pop(number)
 
     def _train_epoch(self) -> None:
-        """One epoch of every member that may still be asked for it."""
-        members = [member for member in self._members if member.failed is None]
+        """One epoch of every member. One whose loss is not finite any more spoils no other's numbers."""
         losses: list[torch.Tensor] = []
         seed_stream(self._training.seed, "training", self._epoch, 0)
         self._model.train()
         batches = iter(self._task.batches("train", self._epoch, self._gang.share))
         while parts := list(islice(batches, self._training.gradient_accumulation)):
-            losses.append(self._step(members, parts))
+            losses.append(self._step(parts))
             self._steps += 1
         self._epoch += 1
-        by_member = torch.stack(losses, dim=1).tolist()
-        for member, values in zip(members, by_member, strict=True):
+        for index, (member, values) in enumerate(zip(self._members, torch.stack(losses, dim=1).tolist(), strict=True)):
             bad = next((step for step, value in enumerate(values, start=1) if not math.isfinite(value)), None)
-            if bad is not None:
+            if member.failed is None and bad is not None:
                 member.failed = (self._epoch, bad, values[bad - 1])
-                continue
-            member.epochs[self._epoch] = HeadEpoch(
-                losses=values,
-                metrics=self._measure(member.head),
-                tensors={name: tensor.detach().clone() for name, tensor in member.head.tensors.items()},
-                moments={
-                    name: tensor.clone() for name, tensor in optimizer_tensors(member.optimizer, member.head).items()
-                },
-            )
+            if member.failed is None:
+                member.epochs[self._epoch] = self._epoch_of(index, values)
 
-    def _step(self, members: list[_Member], parts: list[Any]) -> torch.Tensor:
+    def _step(self, parts: list[Any]) -> torch.Tensor:
         """One optimizer step of every member; each one's mean loss [members]."""
-        heads, device = [member.head for member in members], self._gang.device
-        sums, total = torch.zeros(len(heads), dtype=torch.float64, device=device), 0.0
+        device = self._gang.device
+        sums, total = torch.zeros(len(self._members), dtype=torch.float64, device=device), 0.0
         for batch in parts:
             with self._prefix.giving(batch), autocast(self._training, device):
-                losses, count = losses_of(self._model, heads, partial(self._task.step, batch=batch, device=device))
+                losses, count = self._heads.losses(partial(self._task.step, batch=batch, device=device))
             torch.autograd.backward(losses.sum())
             sums += losses.detach().double()
             total += count
-        for member in members:
-            tensors = list(member.head.tensors.values())
-            scale_and_clip(tensors, torch.tensor(1.0 / total, device=device), self._training.clip_norm)
-            set_rates(member.optimizer, self._factor(self._steps))
-            member.optimizer.step()
-            member.optimizer.zero_grad(set_to_none=True)
+        self._heads.scale_and_clip(1.0 / total, self._training.clip_norm)
+        set_rates(self._optimizer, self._factor(self._steps))
+        self._optimizer.step()
+        self._heads.drop_gradients()
         return sums / total
 
-    def _measure(self, head: Head) -> dict[str, float]:
+    def _epoch_of(self, member: int, losses: list[float]) -> HeadEpoch:
+        tensors = self._heads.of(member)
         with torch.no_grad():
             self._model.eval()
-            model: Any = WithTensors(self._model, head.tensors)
-            return measure_split(model, self._task, "validation", self._gang, self._training, self._prefix.giving)
+            model: Any = WithTensors(self._model, tensors)
+            metrics = measure_split(model, self._task, "validation", self._gang, self._training, self._prefix.giving)
+        return HeadEpoch(
+            losses=losses,
+            metrics=metrics,
+            tensors={name: tensor.clone() for name, tensor in tensors.items()},
+            moments=self._heads.moments(member, self._optimizer),
+        )

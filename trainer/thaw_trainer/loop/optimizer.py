@@ -1,7 +1,7 @@
 """The optimizer of a phase: only what is trained is in it; what goes on being trained keeps its moments."""
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,15 +11,8 @@ from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 
 
-class Named(Protocol):
-    """A module, or tensors that stand for some of a module's."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """As a module's."""
-
-
 def phase_optimizer(
-    model: Named,
+    model: nn.Module,
     layout: Layout,
     phase: Phase,
     spec: OptimizerSpec,
@@ -33,27 +26,34 @@ def phase_optimizer(
     acts on tensors of two dimensions and more that are neither norms nor biases.
     """
     train, waiting = phase.trained_in(turn), phase.with_moments(turn)
-    weight_decay = spec.weight_decay if phase.weight_decay is None else phase.weight_decay
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, tensor in model.named_parameters():
-        if name in train:
-            plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"}
-            groups.setdefault((phase.lr[name], 0.0 if plain else weight_decay), []).append(tensor)
-    settings = [
-        {"params": tensors, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), tensors in groups.items()
-    ]
-    optimizer = _new(settings, spec)
+    named = ((name, tensor) for name, tensor in model.named_parameters() if name in train)
+    optimizer = new_optimizer(phase_groups(named, layout, phase, spec), spec)
     for name, tensor in model.named_parameters():
         if previous is not None and name in waiting and tensor in previous.state:
             optimizer.state[tensor] = previous.state[tensor]
     return optimizer
 
 
-def _new(settings: list[dict[str, Any]], spec: OptimizerSpec) -> torch.optim.Optimizer:
-    if spec.name == "sgd":
-        return torch.optim.SGD(settings, lr=spec.lr, momentum=spec.momentum)
+def phase_groups(
+    named: Iterable[tuple[str, nn.Parameter]], layout: Layout, phase: Phase, spec: OptimizerSpec
+) -> list[dict[str, Any]]:
+    """Groups of an optimizer for some of a phase's tensors, each with all of its settings."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    weight_decay = spec.weight_decay if phase.weight_decay is None else phase.weight_decay
+    for name, tensor in named:
+        plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"}
+        groups.setdefault((phase.lr[name], 0.0 if plain else weight_decay), []).append(tensor)
     first, second = spec.betas or (0.9, 0.999)
-    return torch.optim.AdamW(settings, lr=spec.lr, betas=(first, second), eps=spec.eps, fused=True)
+    own = {"momentum": spec.momentum} if spec.name == "sgd" else {"betas": (first, second), "eps": spec.eps}
+    return [
+        {"params": tensors, "lr": lr, "peak_lr": lr, "weight_decay": decay, **own}
+        for (lr, decay), tensors in groups.items()
+    ]
+
+
+def new_optimizer(groups: list[dict[str, Any]], spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """An optimizer of a kind over groups that `phase_groups` made."""
+    return torch.optim.SGD(groups) if spec.name == "sgd" else torch.optim.AdamW(groups, fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -62,7 +62,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak_lr"] * factor
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: Named) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
     """The optimizer's state as `<moment>/<tensor's name>` -> tensor."""
     return {
         f"{key}/{name}": value

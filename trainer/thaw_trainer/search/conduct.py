@@ -72,12 +72,12 @@ def search_started(spec: FineTuneJobSpec, ledger: Ledger, plan: SlotPlan) -> Sea
 def run_search(
     spec: FineTuneJobSpec, ledger: Ledger, prepared: Prepared, exchange: Any, plan: SlotPlan, output: OutputFolder
 ) -> None:
-    def companions(record: TrialRecord) -> list[dict[str, Any]]:
-        """Slots take trials in turn, so every so many slots one comes to the same."""
+    def companions(record: TrialRecord) -> dict[int, dict[str, Any]]:
+        """As many later trials for each slot as there are slots to share them."""
         if not all(prefix.heads_only for prefix in prepared.prefixes.values()):
-            return []
+            return {}
         points = ledger.expected(record.ordinal, plan.slots, _MOST_COMPANIONS)
-        return [trial_spec(spec, point).manifest() for point in points]
+        return {ordinal: trial_spec(spec, point).manifest() for ordinal, point in points.items()}
 
     def assign(record: TrialRecord) -> Assignment:
         trial = trial_spec(spec, record.parameters)

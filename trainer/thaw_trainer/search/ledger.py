@@ -79,11 +79,11 @@ class Ledger:
         self._observer(TrialStarted(record))
         return record
 
-    def expected(self, ordinal: int, stride: int, most: int) -> list[Point]:
+    def expected(self, ordinal: int, stride: int, most: int) -> dict[int, Point]:
         """Points of later trials that are certain already: every `stride`-th after a trial, `most` at most."""
         ordinals = range(ordinal + stride, self._limits.trials, stride)[:most]
-        points = (self._points.peek(each) for each in ordinals if each not in self._journal.records)
-        return [point for point in points if point is not None]
+        points = {each: self._points.peek(each) for each in ordinals if each not in self._journal.records}
+        return {each: point for each, point in points.items() if point is not None}
 
     def report(self, ordinal: int, report: dict[str, Any]) -> bool:
         """Takes an epoch's report; whether the trial goes on. A trial that does not is ended here."""

@@ -25,8 +25,8 @@ class Assignment:
     attempt: int = 0
     prefix: dict[str, Any] = field(default_factory=dict)
     """trial: a PrefixPlan."""
-    companions: list[dict[str, Any]] = field(default_factory=list)
-    """trial: specs of trials that this gang is likely to be given next."""
+    companions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """trial: ordinals and specs of later trials, which this gang may train along and is then to be given."""
     best_epoch: int = 0
     """final: the epoch whose tensors are tested."""
     output: str = ""

@@ -55,6 +55,8 @@ class Exchange:
         self._leases: dict[int, _Lease] = {}
         self._incarnations: dict[int, str] = {}
         """The newest gang of each slot that has asked for work and has not ended."""
+        self._homes: dict[int, int] = {}
+        """Trial -> the slot whose gang has trained it along with an earlier one."""
         self._closed = False
         self._aborted: Message | None = None
         self._changed = asyncio.Condition()
@@ -116,6 +118,7 @@ class Exchange:
         async with self._changed:
             self._drop_lease(slot)
             self._incarnations.pop(slot, None)
+            self._forget_homes(slot)
             self._changed.notify_all()
 
     async def ready_slots(self) -> int:
@@ -127,9 +130,12 @@ class Exchange:
     async def take(self, slot: int, incarnation: str, timeout: float) -> Assignment | Literal["closed"] | None:
         """The next assignment, leased to this incarnation of the slot's gang; None when none came in time.
 
-        A call that a dead gang left behind gets nothing once its slot has a newer one, or has ended.
+        A call that a dead gang left behind gets nothing once its slot has a newer one, or has ended. What a gang has
+        trained along with an earlier trial waits for that gang, but not for ever.
         """
         async with self._changed:
+            if self._incarnations.get(slot) != incarnation:
+                self._forget_homes(slot)
             self._incarnations[slot] = incarnation
             self._drop_lease(slot)
             self._changed.notify_all()
@@ -137,17 +143,22 @@ class Exchange:
             def is_stale() -> bool:
                 return self._incarnations.get(slot) != incarnation
 
+            def has_news() -> bool:
+                return self._next_for(slot) is not None or self._closed or is_stale()
+
             try:
-                await asyncio.wait_for(
-                    self._changed.wait_for(lambda: bool(self._waiting) or self._closed or is_stale()), timeout
-                )
+                await asyncio.wait_for(self._changed.wait_for(has_news), timeout)
             except TimeoutError:
-                return None
+                if not self._waiting:
+                    return None
             if self._closed:
                 return "closed"
             if is_stale():
                 return None
-            assignment = self._waiting.popleft()
+            # After a whole timeout without work of its own, a gang takes another's: that one may never come back.
+            assignment = self._next_for(slot) or self._waiting[0]
+            self._waiting.remove(assignment)
+            self._homes |= {trial: slot for trial in assignment.companions if trial not in self._homes}
             self._leases[slot] = _Lease(incarnation, assignment.trial, assignment.attempt)
             return assignment
 
@@ -183,6 +194,13 @@ class Exchange:
                 if message is not None:
                     self._end(self._desks[trial], message)
                 self._changed.notify_all()
+
+    def _next_for(self, slot: int) -> Assignment | None:
+        """The first in line that is not another gang's to go on with."""
+        return next((each for each in self._waiting if self._homes.get(each.trial, slot) == slot), None)
+
+    def _forget_homes(self, slot: int) -> None:
+        self._homes = {trial: home for trial, home in self._homes.items() if home != slot}
 
     def _drop_lease(self, slot: int) -> None:
         """A lease that was not finished is a lost gang's."""

@@ -92,7 +92,7 @@ def work(
                 message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
             else:
                 site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
-                group = GroupSite(groups, tuple(assignment.companions))
+                group = GroupSite(groups, tuple(assignment.companions.values()))
                 steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock, site, group)  # type: ignore[misc]
                 modes = TASKS[spec.task].metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
