@@ -77,7 +77,7 @@ def start_thaw(cluster: Cluster, round_: int, keep: list[Body]) -> float:
 
 
 def start_raw(cluster: Cluster, round_: int, made: Body) -> float:
-    """A RayJob with the same pods until KubeRay says RUNNING."""
+    """A RayJob with the same pods, as a person would write it, until KubeRay says RUNNING."""
     name = f"raw-{round_}"
     spec = copy.deepcopy(made["spec"])
     spec["entrypoint"] = 'python -c "import time; time.sleep(600)"'
@@ -90,6 +90,8 @@ def start_raw(cluster: Cluster, round_: int, made: Body) -> float:
         for container in pod["containers"]:
             mounts = container.get("volumeMounts", [])
             container["volumeMounts"] = [mount for mount in mounts if mount["name"] != "job"]
+            # Whoever writes a RayJob by hand leaves the probes to KubeRay.
+            container.pop("readinessProbe", None)
         pod.pop("serviceAccountName", None)
         pod.pop("affinity", None)
     cluster.create(RAY, {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": name}, "spec": spec})
