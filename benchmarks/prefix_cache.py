@@ -13,6 +13,7 @@ head, no optimizer and no Python: T E (L + 2k) / ((L - k) + 3k T E).
 import argparse
 import csv
 import gc
+import random
 import shutil
 import statistics
 import tempfile
@@ -71,6 +72,7 @@ def write_inputs(folder: Path, rows: int, blocks: int) -> None:
         header, *table = csv.reader(file)
     step = len(table) / (rows + 2 * BATCH)
     chosen = [table[int(index * step)] for index in range(rows + 2 * BATCH)]
+    random.Random(0).shuffle(chosen)
     parts = {"train": chosen[:rows], "validation": chosen[rows:-BATCH], "test": chosen[-BATCH:]}
     for name, part in parts.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
