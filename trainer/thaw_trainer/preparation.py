@@ -113,7 +113,9 @@ def _plan_prefix(spec: FineTuneJobSpec, layout: Layout, steps_per_epoch: int) ->
             phases = resolve_schedule(variant.freezing, variant.training, layout)
         except (ValueError, TrainerError):
             continue  # values that do not go together are that trial's failure
-        schedules.append((phases, variant.training.epochs))
+        # Dropout that goes on in what is frozen leaves nothing to keep.
+        kept = () if variant.freezing.frozen_dropout == "on" else phases
+        schedules.append((kept, variant.training.epochs))
     return plan_prefix(spec.freezing.cache, schedules, layout, trial_count(spec), steps_per_epoch)
 
 

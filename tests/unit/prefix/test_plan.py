@@ -33,6 +33,7 @@ def planned(tiny: TinyJob, changes: dict[str, Any]) -> PrefixPlan:
         (GRADUAL, {1: 1, 2: 1, 3: 1}),
         ({"freezing": {"preset": "none"}}, {}),
         (HEAD | {"freezing.cache": {"mode": "never"}}, {}),
+        ({"freezing": {"preset": "head-only", "frozenDropout": "on"}}, {}),
         (
             {
                 "freezing": {"preset": "last-n", "depth": 1},
@@ -42,7 +43,7 @@ def planned(tiny: TinyJob, changes: dict[str, Any]) -> PrefixPlan:
             {1: 12, 2: 12},
         ),
     ],
-    ids=["one-trial", "search", "gradual", "nothing-frozen", "never", "searched-depth"],
+    ids=["one-trial", "search", "gradual", "nothing-frozen", "never", "frozen-dropout", "searched-depth"],
 )
 def test_boundaries_and_passes_of_a_search(tiny: TinyJob, changes: dict[str, Any], passes: dict[int, int]) -> None:
     assert planned(tiny, changes).passes == passes

@@ -34,11 +34,11 @@ class Prefix:
         self._off = site is None or site.plan.mode == "never"
         rows = task.row_source()
         self._has_rows = rows is not None
+        sweeps = {split: rows.sweep(split, gang.share) for split in SPLITS} if rows is not None else {}
         self._stock: Stock | None = None
         if site is not None and rows is not None and site.plan.passes:
-            self._stock = Stock(site, task, rows, spec.training, layout, gang)
-        sweeps = [rows.sweep(split, gang.share) for split in SPLITS] if rows is not None else []
-        self._rows_of_an_epoch = sum(plan.filled for sweep in sweeps for plan in sweep)
+            self._stock = Stock(site, task, rows, sweeps, spec.training, layout, gang)
+        self._rows_of_an_epoch = sum(plan.filled for sweep in sweeps.values() for plan in sweep)
         self._entries: dict[str, Entry] = {}
         self._replay: Replay | None = None
         self._why = ""

@@ -37,11 +37,19 @@ class Stock:
     """One trial's entries: those of its rows and its untrained model."""
 
     def __init__(
-        self, site: PrefixSite, task: Task, rows: RowSource, training: TrainingSpec, layout: Layout, gang: Gang
+        self,
+        site: PrefixSite,
+        task: Task,
+        rows: RowSource,
+        sweeps: dict[str, list[BatchPlan]],
+        training: TrainingSpec,
+        layout: Layout,
+        gang: Gang,
     ) -> None:
+        """`sweeps`: each split's batches, each row once."""
+        self.sweeps = sweeps
         self.memory, self.plan, self.rows = site.memory, site.plan, rows
         self._task, self._training, self._layout, self._gang = task, training, layout, gang
-        self.sweeps = {split: rows.sweep(split, gang.share) for split in SPLITS}
         if site.memory.shelf is None:
             site.memory.shelf = Shelf(site.memory.root, site.plan.budget)
         self._shelf = site.memory.shelf
