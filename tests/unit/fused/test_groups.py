@@ -147,6 +147,14 @@ def test_a_loss_that_is_not_finite_is_that_trials_end_only(
         assert torch.tensor(one.losses).sub(torch.tensor(other.losses)).abs().max() < 1e-5
 
 
+def test_trials_of_the_same_values_are_each_trained(tiny: TinyJob, cache: Path) -> None:
+    first, second = specs(tiny)[:2]
+    fused = together(tiny, [first, second, first, second], cache)
+    assert [run.state for run in fused] == ["succeeded"] * 4
+    for one, other in ((fused[0], fused[2]), (fused[1], fused[3])):
+        assert torch.tensor(one.losses).sub(torch.tensor(other.losses)).abs().max() < 1e-5
+
+
 def test_trials_that_differ_in_more_are_trained_alone(tiny: TinyJob, cache: Path) -> None:
     memory = GroupMemory()
     other = tiny.spec(HEAD | {"training.seed": 1})

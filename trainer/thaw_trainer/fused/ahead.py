@@ -18,25 +18,18 @@ from thaw_trainer.loop.stage import Stage
 
 _MEMORY = 256 * 2**20
 """Bytes that the epochs of a group's waiting trials may take: weights and two moments of every head."""
-_GROUPS = 3
 
 _log = logging.getLogger("thaw.fused")
 
 
 @dataclass
 class GroupMemory:
-    """The groups of a gang, kept between trials."""
+    """The newest group of a gang, kept between trials: it holds a model."""
 
     places: dict[str, tuple[Group, int]] = field(default_factory=dict)
     """Digest of a trial's spec -> its group, and its number there."""
     refused: set[str] = field(default_factory=set)
     """Kinships whose model cannot be computed for several heads at once."""
-
-    def add(self, group: Group, names: Sequence[str]) -> None:
-        """Keeps a group, and of the others the newest: trials come to a gang in almost the order that was expected."""
-        groups = list(dict.fromkeys(place for place, _ in self.places.values()))[-(_GROUPS - 1) :]
-        self.places = {name: place for name, place in self.places.items() if place[0] in groups}
-        self.places |= {name: (group, index) for index, name in enumerate(names) if name not in self.places}
 
 
 @dataclass(frozen=True)
@@ -83,16 +76,15 @@ def ahead_of(site: GroupSite | None, stage: Stage, phases: Sequence[Phase]) -> A
         return None
     if name not in memory.places:
         others = [FineTuneJobSpec.model_validate(each) for each in site.companions]
-        kept = memory.places.keys()
-        trials = [spec, *(each for each in others if kinship(each) == kin and digest(each.manifest()) not in kept)]
+        trials = [spec, *(each for each in others if kinship(each) == kin)]
         trials = trials[: _fitting(layout, phases[0], spec.training.epochs)]
         if len(trials) < 2:
             return None
         resolved = [(each, resolve_schedule(each.freezing, each.training, layout)[0]) for each in trials]
         group = Group(stage, resolved)
-        memory.add(group, [digest(each.manifest()) for each in trials])
+        memory.places = {digest(each.manifest()): (group, index) for index, each in enumerate(trials)}
         _log.info("%d heads are trained together", len(trials))
-    group, member = memory.places[name]
+    group, member = memory.places.pop(name)  # a second trial of the same values is trained anew
     return Ahead(site, group, member, kin)
 
 

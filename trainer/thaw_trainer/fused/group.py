@@ -67,6 +67,7 @@ class Group:
             TrainerError: LossNotFinite.
         """
         own = self._members[member]
+        assert number > self._epoch or number in own.epochs or own.failed, "each epoch is asked for once"
         while number not in own.epochs:
             if own.failed is not None:
                 raise loss_not_finite(own.failed[2], own.failed[1], own.failed[0])
