@@ -1,6 +1,6 @@
 """The prefix cache against our own computation: a search that trains the top k of L blocks.
 
-    python benchmarks/prefix_cache.py [--repeats 3] [--rows 512]
+    python benchmarks/prefix_cache.py [--repeats 3] [--rows 512] [--only 6,1]
 
 Both sides train the same trials one after another in one process, as a slot does, with the same batches in the same
 order and the same losses (it is checked); only `freezing.cache.mode` differs. Filling is included; starting processes
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", help="L,k of the one case to run, such as 6,1")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     from transformers.utils import logging
@@ -183,6 +184,8 @@ def main() -> None:
     )
     results = []
     for case in CASES:
+        if chosen.only not in (None, f"{case.blocks},{case.k}"):
+            continue
         found = compare(case, chosen.rows, chosen.repeats)
         results.append(found)
         middle = [statistics.median(found[name]) for name in ("computedSeconds", "cachedSeconds", "ratios")]
