@@ -75,7 +75,7 @@ def test_a_changed_byte_breaks_its_part_and_no_other(tmp_path: Path) -> None:
 
 
 def test_a_part_whose_marker_is_cut_short_is_broken(tmp_path: Path) -> None:
-    entry = filled(tmp_path / "key", [3] * 16)
+    entry = filled(tmp_path / "key", [3] * 64)
     (tmp_path / "key" / "parts" / "0001.json").write_text("{", encoding="utf-8")
     assert entry.broken_parts() == [1]
 
@@ -90,7 +90,7 @@ def test_an_entry_that_is_not_whole_is_not_opened(tmp_path: Path, damage: str) -
     elif damage == "cut":
         (tmp_path / "key" / "12-0.bin").write_bytes(b"1234")
     elif damage == "json":
-        facts.write_text('{"version": 2, "boun', encoding="utf-8")
+        facts.write_text('{"version": 3, "boun', encoding="utf-8")
     else:
         sweep = sweep[:-1]
     with pytest.raises((ValueError, KeyError)):

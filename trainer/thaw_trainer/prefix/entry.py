@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.prefix.structure import Structure, tensor_specs
 
-VERSION = 2
-_PARTS = 16
+VERSION = 3
+_MOST_PARTS, _PLANS_OF_A_PART = 16, 4
+"""Each part is flushed to the disk by itself."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Entry:
             ]
             for width, facts in self.facts.classes.items()
         }
-        self._parts = np.array_split(np.arange(len(sweep)), min(_PARTS, len(sweep)))
+        parts = min(_MOST_PARTS, -(-len(sweep) // _PLANS_OF_A_PART))
+        self._parts = np.array_split(np.arange(len(sweep)), parts)
 
     @staticmethod
     def lay_out(folder: Path, facts: EntryFacts) -> None:
@@ -154,8 +156,8 @@ class Entry:
     def finish(self, part: int) -> None:
         """Says that a part is there, once its bytes are on the disk."""
         sums = self._checksums(part)
-        for width, files in self._files.items():
-            for index in range(len(files)):
+        for width in {plan.width for plan in self.plans_of(part)}:
+            for index in range(len(self._files[width])):
                 _flush(self._file(width, index))
         unfinished = self._marker(part).with_suffix(".unfinished")
         unfinished.write_text(json.dumps(sums), encoding="utf-8")
