@@ -1,5 +1,6 @@
 """What the benchmarks share: commands that are timed, and result files that say what they depend on."""
 
+import csv
 import json
 import os
 import platform
@@ -13,7 +14,21 @@ from typing import Any
 
 import psutil
 
+QUICKSTART = Path(__file__).resolve().parents[1] / "examples" / "quickstart"
 LIBRARIES = ("thaw", "ray", "torch", "transformers")
+
+
+def quickstart_rows(count: int) -> tuple[list[str], list[list[str]]]:
+    """Header and `count` rows of the quickstart's table, evenly from beginning to end.
+
+    The table is made when it is not there.
+    """
+    table = QUICKSTART / "data" / "sections.csv"
+    if not table.is_file():
+        subprocess.run([sys.executable, str(QUICKSTART / "make_data.py"), str(table)], check=True)
+    with table.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return header, [rows[index * len(rows) // count] for index in range(count)]
 
 
 def timed(command: list[str]) -> tuple[float, str, float]:

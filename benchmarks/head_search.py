@@ -14,18 +14,16 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from figures import save, timed
+from figures import quickstart_rows, save, timed
 
 from thaw_api.contract import CACHE_VARIABLE
 
 HERE = Path(__file__).resolve().parent
-QUICKSTART = HERE.parent / "examples" / "quickstart"
 RESULT = HERE / "results" / "head_search.json"
 JOB = """apiVersion: thaw.dev/v1alpha1
 kind: FineTuneJob
@@ -50,13 +48,7 @@ spec:
 
 def write_tables(folder: Path, rows: int) -> None:
     """`rows` rows to train on and a tenth as many to measure on and to test on, evenly from the quickstart's table."""
-    table = QUICKSTART / "data" / "sections.csv"
-    if not table.is_file():
-        subprocess.run([sys.executable, str(QUICKSTART / "make_data.py"), str(table)], check=True)
-    with table.open(encoding="utf-8", newline="") as file:
-        header, *found = csv.reader(file)
-    wanted = rows + 2 * (rows // 10)
-    chosen = [found[index * len(found) // wanted] for index in range(wanted)]
+    header, chosen = quickstart_rows(rows + 2 * (rows // 10))
     parts = {"train": [row for index, row in enumerate(chosen) if index % 12 < 10]}
     parts["validation"] = [row for index, row in enumerate(chosen) if index % 12 == 10]
     parts["test"] = [row for index, row in enumerate(chosen) if index % 12 == 11]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figures import save
+from figures import quickstart_rows, save
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_spec
@@ -38,7 +38,6 @@ from thaw_trainer.tasks.registry import find_task
 from thaw_trainer.uris import UriRoots
 
 HERE = Path(__file__).resolve().parent
-TABLE = HERE.parent / "examples" / "quickstart" / "data" / "sections.csv"
 RESULT = HERE / "results" / "prefix_cache.json"
 BATCH = 32
 
@@ -68,10 +67,7 @@ def write_inputs(folder: Path, rows: int, blocks: int) -> None:
 
     from transformers import AutoConfig, AutoModel
 
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        header, *table = csv.reader(file)
-    step = len(table) / (rows + 2 * BATCH)
-    chosen = [table[int(index * step)] for index in range(rows + 2 * BATCH)]
+    header, chosen = quickstart_rows(rows + 2 * BATCH)
     random.Random(0).shuffle(chosen)
     parts = {"train": chosen[:rows], "validation": chosen[rows:-BATCH], "test": chosen[-BATCH:]}
     for name, part in parts.items():

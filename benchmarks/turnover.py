@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from figures import save, timed
+from figures import quickstart_rows, save, timed
 
 HERE = Path(__file__).resolve().parent
-QUICKSTART = HERE.parent / "examples" / "quickstart"
 RESULT = HERE / "results" / "turnover.json"
 ROWS = {"train": 256, "validation": 64, "test": 64}
 PATTERN = ("train", "train", "validation", "train", "train", "test")
@@ -107,13 +105,7 @@ class Measured:
 
 def write_inputs(folder: Path, trials: int) -> None:
     """The manifest and its tables: rows of the quickstart's table, evenly from its beginning to its end."""
-    table = QUICKSTART / "data" / "sections.csv"
-    if not table.is_file():
-        subprocess.run([sys.executable, str(QUICKSTART / "make_data.py"), str(table)], check=True)
-    with table.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    wanted = sum(ROWS.values())
-    chosen = [rows[index * len(rows) // wanted] for index in range(wanted)]
+    header, chosen = quickstart_rows(sum(ROWS.values()))
     parts: dict[str, list[list[str]]] = {name: [] for name in ROWS}
     for index, row in enumerate(chosen):
         parts[PATTERN[index % len(PATTERN)]].append(row)

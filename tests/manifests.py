@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from thaw_api import FieldError, InvalidManifest, read_job
+
 MINIMAL: dict[str, Any] = {
     "apiVersion": "thaw.dev/v1alpha1",
     "kind": "FineTuneJob",
@@ -52,3 +54,12 @@ def parameter(path: str = "training.optimizer.lr", **domain: dict[str, Any]) -> 
 def text(manifest: dict[str, Any]) -> str:
     """The manifest as a file has it."""
     return yaml.safe_dump(manifest, sort_keys=False)
+
+
+def errors_of(changes: dict[str, Any]) -> list[FieldError]:
+    """What is wrong with a job that has these changes."""
+    try:
+        read_job(job(changes))
+    except InvalidManifest as refused:
+        return refused.errors
+    return []

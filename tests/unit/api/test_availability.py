@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.manifests import job, parameter, phase
-from thaw_api import FieldError, InvalidManifest, read_job
+from tests.manifests import errors_of, parameter, phase
+from thaw_api import FieldError
 from thaw_api.crd import object_schema
 from thaw_api.freezing import HAS_DEPTH
 from thaw_api.structural_schema import Schema, walk
@@ -82,14 +82,6 @@ def choices() -> dict[str, list[str]]:
 
     walk(object_schema()["properties"]["spec"], note, "spec")
     return found
-
-
-def errors_of(changes: dict[str, Any]) -> list[FieldError]:
-    try:
-        read_job(job(changes))
-    except InvalidManifest as refused:
-        return refused.errors
-    return []
 
 
 @pytest.mark.parametrize(("changes", "path"), [row[1:] for row in UNAVAILABLE], ids=[row[0] for row in UNAVAILABLE])

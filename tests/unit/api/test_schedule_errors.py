@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.manifests import job, parameter, phase
-from thaw_api import FieldError, InvalidManifest, read_job
+from tests.manifests import errors_of, parameter, phase
 from thaw_api.schedule_errors import epochs_of
-
-
-def errors_of(changes: dict[str, Any]) -> list[FieldError]:
-    try:
-        read_job(job(changes))
-    except InvalidManifest as refused:
-        return refused.errors
-    return []
 
 
 def phases(*untils: dict[str, Any], epochs: int = 10) -> dict[str, Any]:
