@@ -53,7 +53,8 @@ class Stock:
         if site.memory.shelf is None:
             site.memory.shelf = Shelf(site.memory.root, site.plan.budget)
         self._shelf = site.memory.shelf
-        self._pristine_key = rows.pristine_key()
+        pristine = rows.pristine_key()
+        self._keys = {(s, b): self._name(s, b, pristine) for s in SPLITS for b in site.plan.passes}
 
     def at(self, boundary: int) -> dict[str, Entry]:
         """The filled entries of a boundary, by split."""
@@ -87,16 +88,20 @@ class Stock:
 
     def _knows_all(self) -> bool:
         known = self.memory.entries.keys() | self.memory.reasons.keys()
-        return all(self.key(split, boundary) in known for split in SPLITS for boundary in self.plan.passes)
+        return known >= set(self._keys.values())
 
     def key(self, split: str, boundary: int) -> str:
-        """Everything that decides the numbers of an entry."""
+        """The name of the entry of a split at a planned boundary."""
+        return self._keys[split, boundary]
+
+    def _name(self, split: str, boundary: int, pristine: str) -> str:
+        """Digest of everything that decides the numbers of an entry."""
         device = torch.cuda.get_device_name(self._gang.device) if self._gang.device.type == "cuda" else "cpu"
         versions = (torch.__version__, transformers.__version__)
         batch_rows = len(self.sweeps[split][0].rows)
         return digest(
             VERSION,
-            self._pristine_key,
+            pristine,
             split,
             boundary,
             batch_rows,
@@ -123,7 +128,9 @@ class Stock:
                     found = survey(model, self._layout, lacking, split, sweep, run)
                     self._lay_out(found, keys)
                     entries |= {
-                        b: Entry(self._shelf.folder(keys[b]), sweep) for b in lacking if self._is_laid_out(keys[b])
+                        b: Entry(self._shelf.folder(keys[b]), sweep)
+                        for b in lacking
+                        if keys[b] not in self.memory.reasons
                     }
             incomplete = [entry for entry in entries.values() if not entry.is_complete()]
             if incomplete:
@@ -176,9 +183,6 @@ class Stock:
             except OSError as error:
                 self._shelf.remove(keys[boundary])
                 self._refuse([keys[boundary]], f"{each.bytes} bytes cannot be written: {error.strerror}")
-
-    def _is_laid_out(self, key: str) -> bool:
-        return key not in self.memory.reasons
 
     def _refuse(self, keys: list[str], reason: str) -> None:
         for key in keys:
