@@ -116,6 +116,7 @@ def _run(job: FineTuneJob, site: Site, output: OutputFolder, observer: Observer,
             final = _test_and_export(job.spec, best, prepared, exchange, output)
             watch.seconds |= final.pop("seconds")
             observer(BestTested(final["test"]["metrics"], final["test"]["rows"]))
+        session.send_home()
         result = write_outputs(_summarize(job, ledger, prepared, best, final, watch), output)
         journal.close()
         return result

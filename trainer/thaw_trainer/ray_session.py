@@ -74,6 +74,12 @@ class RaySession:
         ).start()
         return exchange, slot_plan
 
+    def send_home(self) -> None:
+        """Lets the gangs leave while this process goes on: there is no more work."""
+        if self._slots is not None:
+            self._closing.set()
+            self._slots.send_home()
+
     def close(self) -> None:
         """Sends the gangs home and leaves Ray: one of this process's own ends, a cluster goes on.
 

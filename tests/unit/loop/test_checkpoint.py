@@ -112,6 +112,29 @@ class Crash(BaseException):
     """The process ends."""
 
 
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without links."""
+
+    def refuse(*args: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("thaw_trainer.loop.checkpoint.os.link", refuse)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_file_stays_whole_when_the_checkpoint_that_it_was_made_of_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        no_links(monkeypatch)
+    first = snapshot(save(tmp_path, epoch=1, best=1))
+    assert (tmp_path / "best-0001.safetensors").stat().st_nlink == (2 if links else 1)
+    save(tmp_path, epoch=2, best=1)
+    assert names(tmp_path) == ["best-0001.safetensors", "epoch-0002"]
+    best = load_file(tmp_path / "best-0001.safetensors")
+    assert all(torch.equal(tensor, first[name]) for name, tensor in best.items())
+
+
 STAGES = ["best", "weights", "optimizer", "state", "rename", "removal"]
 
 
@@ -128,7 +151,14 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, stage: str, error: BaseException) 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
 
+    def half_a_copy(source: Path, target: Path) -> None:
+        target.write_bytes(b"half a file")
+        raise error
+
     monkeypatch.setattr(checkpoint, "save_file", write_or_fail)
+    if stage == "best":
+        no_links(monkeypatch)
+        monkeypatch.setattr("thaw_trainer.loop.checkpoint.shutil.copyfile", half_a_copy)
     if stage == "state":
         monkeypatch.setattr(Path, "write_text", fail)
     if stage == "rename":

@@ -51,6 +51,30 @@ def test_what_the_manifest_says_of_parallel_trials_is_done_whatever_memory_there
     assert plan(Machine(4, 0, GIB), of=spec({"search.parallel": 2})) == SlotPlan(2, 1, 2, gpus=False)
 
 
+HEADS = {"freezing.preset": "head-only"}
+
+
+@pytest.mark.parametrize(("trials", "slots"), [(16, 1), (17, 2), (33, 3), (100, 4)])
+def test_trials_that_share_steps_want_few_gangs(trials: int, slots: int) -> None:
+    assert plan(Machine(4, 0, 64 * GIB), of=spec(HEADS, trials=trials)).slots == slots
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"freezing.cache": {"mode": "never"}},
+        {"search.parallel": 4},
+        {"search.parameters": [parameter("freezing.preset", choice={"values": ["head-only", "none"]})]},
+    ],
+)
+def test_trials_that_may_not_share_steps_want_as_many_as_there_are(changes: dict[str, Any]) -> None:
+    assert plan(Machine(4, 0, 64 * GIB), of=spec(HEADS | changes)).slots == 4
+
+
+def test_gpus_are_all_used_by_trials_that_share_steps() -> None:
+    assert plan(Machine(8, 4, 64 * GIB), of=spec(HEADS)).slots == 4
+
+
 def test_a_gang_may_spread_over_machines() -> None:
     assert plan(*[Machine(2, 0, 64 * GIB)] * 2, of=spec(workers=4, trials=1)) == SlotPlan(1, 4, 1, gpus=False)
 

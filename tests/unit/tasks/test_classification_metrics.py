@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, matthews_corrcoef
 from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_matthews_corrcoef
 
-from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion
+from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion_counts
 
 SEEDS = st.integers(0, 2**31)
 
@@ -39,6 +40,8 @@ def test_metrics_are_those_of_an_independent_computation(seed: int, count: int, 
     expected = multiclass_matthews_corrcoef(torch.from_numpy(predicted), torch.from_numpy(labels), num_classes=classes)
     if len(set(labels.tolist())) > 1 and len(set(predicted.tolist())) > 1:
         assert found["mcc"] == pytest.approx(float(expected), abs=1e-5)
+        assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, predicted))
+    assert found["f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     loss = F.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
     assert found["loss"] == pytest.approx(float(loss))
 
@@ -47,7 +50,7 @@ def test_metrics_are_those_of_an_independent_computation(seed: int, count: int, 
 def test_confusion_counts_true_classes_in_rows(seed: int, count: int, classes: int) -> None:
     logits, labels = rows(seed, count, classes)
     predicted = logits.argmax(axis=1)
-    matrix = confusion(predicted, labels, [str(each) for each in range(classes)])
+    matrix = confusion_counts(predicted, labels, classes).tolist()
     assert (
         matrix
         == multiclass_confusion_matrix(
@@ -58,7 +61,7 @@ def test_confusion_counts_true_classes_in_rows(seed: int, count: int, classes: i
 
 
 def test_confusion_is_not_its_transpose() -> None:
-    assert confusion(np.asarray([1, 1, 0]), np.asarray([0, 0, 0]), ["a", "b"]) == [[1, 2], [0, 0]]
+    assert confusion_counts(np.asarray([1, 1, 0]), np.asarray([0, 0, 0]), 2).tolist() == [[1, 2], [0, 0]]
 
 
 def test_a_perfect_model_scores_one() -> None:

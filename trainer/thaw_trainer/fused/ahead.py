@@ -16,7 +16,7 @@ from thaw_trainer.fused.group import Group, HeadEpoch
 from thaw_trainer.fused.kin import kinship
 from thaw_trainer.loop.stage import Stage
 
-_MEMORY = 256 * 2**20
+_MEMORY = 512 * 2**20
 """Bytes that the epochs of a group's waiting trials may take: weights and two moments of every head."""
 
 _log = logging.getLogger("thaw.fused")

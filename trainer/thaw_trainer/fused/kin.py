@@ -5,8 +5,20 @@ from typing import Any
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.store import digest
 
+MOST_IN_A_STEP = 16
+"""Trials that share a step at most."""
+
 _OWN = {"lr", "weightDecay", "betas", "eps", "momentum"}
 """Settings of the optimizer: each trial has its own."""
+
+
+def shares_steps(spec: FineTuneJobSpec) -> bool:
+    """Whether a search's trials can be expected to share steps, as far as the manifest alone tells."""
+    freezing = spec.freezing
+    head_only = freezing.preset == "head-only" or [phase.train for phase in freezing.phases or ()] == [["head"]]
+    cached = freezing.cache is None or freezing.cache.mode != "never"
+    moved = any(parameter.path.startswith("freezing.p") for parameter in spec.search.parameters or ())
+    return head_only and cached and not moved and spec.cluster.workers_per_trial == 1
 
 
 def kinship(spec: FineTuneJobSpec) -> str:

@@ -65,12 +65,12 @@ class Checkpoints:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             tensors = moved_tensors(model, moved)
-            if best_epoch == epoch:
-                _save_whole(tensors, self.best_file(epoch))
             unfinished = self.folder / f"epoch-{epoch:04}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             _save(tensors, unfinished / "weights.safetensors")
+            if best_epoch == epoch:
+                _share(unfinished / "weights.safetensors", self.best_file(epoch))
             _save(optimizer_tensors(optimizer, model), unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
             _sync(unfinished / "state.json")
@@ -115,10 +115,16 @@ def load_moved(model: nn.Module, file: Path) -> None:
             named[name].copy_(tensor)
 
 
-def _save_whole(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    unfinished = file.with_suffix(".unfinished")
-    _save(tensors, unfinished)
-    unfinished.replace(file)
+def _share(file: Path, place: Path) -> None:
+    """A second name for a file; its copy, where the file system has no links."""
+    unfinished = place.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    try:
+        os.link(file, unfinished)
+    except OSError:
+        shutil.copyfile(file, unfinished)
+        _sync(unfinished)
+    unfinished.replace(place)
 
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:

@@ -9,10 +9,15 @@ from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
 
 
 def scale_and_clip(tensors: list[nn.Parameter], scale: torch.Tensor, clip_norm: float) -> None:
-    """Multiplies gradients, then scales them down to a norm; 0 does not clip."""
-    torch._foreach_mul_([tensor.grad for tensor in tensors if tensor.grad is not None], scale)
+    """Multiplies gradients, and more where their norm would still be above a limit; 0 does not limit.
+
+    One pass over them reads and one writes: gradients of a large model are memory's speed.
+    """
+    gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
     if clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(tensors, clip_norm, foreach=True)
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True) * scale
+        scale = scale * (clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
+    torch._foreach_mul_(gradients, scale)
 
 
 def check_finite(losses: list[torch.Tensor], epoch: int) -> list[float]:

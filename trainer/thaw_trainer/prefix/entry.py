@@ -25,7 +25,6 @@ from thaw_trainer.prefix.structure import Structure, tensor_specs
 
 VERSION = 3
 _MOST_PARTS, _PLANS_OF_A_PART = 16, 4
-"""Each part is flushed to the disk by itself."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +153,9 @@ class Entry:
                 file[torch.from_numpy(slots)] = tensor[: plan.filled].to(file.device)
 
     def finish(self, part: int) -> None:
-        """Says that a part is there, once its bytes are on the disk."""
+        """Says that a part is there. It is not waited for the disk: what a machine that stops has lost, its checksum
+        tells whoever opens the entry next."""
         sums = self._checksums(part)
-        for width in {plan.width for plan in self.plans_of(part)}:
-            for index in range(len(self._files[width])):
-                _flush(self._file(width, index))
         unfinished = self._marker(part).with_suffix(".unfinished")
         unfinished.write_text(json.dumps(sums), encoding="utf-8")
         unfinished.replace(self._marker(part))
@@ -244,8 +241,3 @@ def _read_facts(folder: Path) -> EntryFacts:
 
 def _item_size(spec: Structure) -> int:
     return int(torch.empty((), dtype=getattr(torch, spec["dtype"])).element_size())
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())

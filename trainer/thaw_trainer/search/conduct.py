@@ -8,6 +8,7 @@ from typing import Any
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count, trial_spec
 from thaw_trainer.durations import seconds_of
+from thaw_trainer.fused.kin import MOST_IN_A_STEP
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.preparation import Prepared
@@ -19,9 +20,6 @@ from thaw_trainer.search.points import points_of
 from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
-
-_MOST_COMPANIONS = 7
-"""Trials whose heads a gang trains along with one's."""
 
 
 def open_ledger(
@@ -76,7 +74,7 @@ def run_search(
         """As many later trials for each slot as there are slots to share them."""
         if not all(prefix.heads_only for prefix in prepared.prefixes.values()):
             return {}
-        points = ledger.expected(record.ordinal, plan.slots, _MOST_COMPANIONS)
+        points = ledger.expected(record.ordinal, plan.slots, MOST_IN_A_STEP - 1)
         return {ordinal: trial_spec(spec, point).manifest() for ordinal, point in points.items()}
 
     def assign(record: TrialRecord) -> Assignment:

@@ -1,11 +1,13 @@
 """How many gangs there is room for, and how many threads each worker gets: never more threads than cores."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_count
 from thaw_trainer.errors import NOT_ENOUGH_CORES, TrainerError
+from thaw_trainer.fused.kin import MOST_IN_A_STEP, shares_steps
 
 _WORKER_BYTES = 1_200_000_000
 """Memory of a worker process before its model: torch, transformers and Ray."""
@@ -50,6 +52,9 @@ def plan_slots(spec: FineTuneJobSpec, machines: Sequence[Machine], model_bytes: 
     wanted = trial_count(spec)
     if spec.search.parallel == "auto":
         worker_bytes = _WORKER_BYTES + _MODEL_COPIES * model_bytes
+        if shares_steps(spec) and not on_gpus:
+            # On the same cores, one process that trains many heads starts sooner than several with a few each.
+            wanted = math.ceil(wanted / MOST_IN_A_STEP)
         fitting = [min(unit, machine.memory // worker_bytes) for unit, machine in zip(units, machines, strict=True)]
         if sum(fitting) >= workers:
             units = fitting

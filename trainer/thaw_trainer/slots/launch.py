@@ -47,9 +47,13 @@ class Slots:
         """Slots whose run goes on."""
         return sum(thread.is_alive() for thread in self._threads)
 
+    def send_home(self) -> None:
+        """Lets the gangs leave; they take seconds."""
+        ray.get(self._exchange.close.remote())
+
     def close(self, timeout: float) -> bool:
         """Sends the gangs home; whether all of their runs have ended in time."""
-        ray.get(self._exchange.close.remote())
+        self.send_home()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,7 +1,7 @@
-"""Metrics of single-label classification, computed by scikit-learn.
+"""Metrics of single-label classification, all from one table of counts.
 
-It is imported when the first metric is computed, so never by a driver; torchmetrics, the other candidate, costs every
-worker two seconds and a half for its audio, text and image metrics.
+They are computed after every epoch of every trial, in processes whose start counts: scikit-learn, which the tests
+compare with, takes 11 ms for each call on 200 rows and 1.4 s to import, torchmetrics twice as long.
 """
 
 import numpy as np
@@ -9,28 +9,38 @@ from numpy.typing import NDArray
 
 
 def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """accuracy (share of rows), f1 (macro, over the classes that occur), mcc (Matthews) and loss (mean cross-entropy).
+    """accuracy (share of rows), f1 (macro, over the classes that occur), mcc (Matthews, many classes: Gorodkin 2004)
+    and loss (mean cross-entropy).
 
     Args:
         logits: [rows, classes].
         labels: [rows].
     """
-    from scipy.special import log_softmax
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-
-    predicted = logits.argmax(axis=1)
-    log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+    counts = confusion_counts(logits.argmax(axis=1), labels, logits.shape[1])
+    hits, true, guessed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    occurring = true + guessed > 0
     return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "f1": float(f1_score(labels, predicted, average="macro")),
-        "mcc": float(matthews_corrcoef(labels, predicted)),
-        "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
+        "accuracy": float(hits.sum() / len(labels)),
+        "f1": float((2 * hits[occurring] / (true + guessed)[occurring]).mean()),
+        "mcc": _matthews(float(hits.sum()), true.astype(np.float64), guessed.astype(np.float64)),
+        "loss": _cross_entropy(logits.astype(np.float64), labels),
     }
 
 
-def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], names: list[str]) -> list[list[int]]:
-    """Counts [true class][predicted class]."""
-    from sklearn.metrics import confusion_matrix
+def confusion_counts(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How many rows of each true class [first index] are said to be of each class [second index]."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
-    counts: list[list[int]] = confusion_matrix(labels, predicted, labels=range(len(names))).tolist()
-    return counts
+
+def _matthews(hits: float, true: NDArray[np.float64], guessed: NDArray[np.float64]) -> float:
+    """Correlation of true and guessed classes; 0 where either side is always the same class."""
+    rows = true.sum()
+    spread = np.sqrt((rows**2 - guessed @ guessed) * (rows**2 - true @ true))
+    return float((hits * rows - true @ guessed) / spread) if spread > 0 else 0.0
+
+
+def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean over the rows."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return float(losses.mean())

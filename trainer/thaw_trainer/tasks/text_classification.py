@@ -17,7 +17,7 @@ from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore, digest, ragged
 from thaw_trainer.models import sequence_classifier
-from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion
+from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion_counts
 from thaw_trainer.tasks.protocol import JobFiles, Predictions, Share
 
 _EVALUATION_ROWS = 32
@@ -152,7 +152,8 @@ class TextClassification:
     def details(self, predictions: Predictions) -> dict[str, Any]:
         """See Task: the confusion matrix, rows are true labels."""
         predicted = predictions["logits"].argmax(axis=1)
-        return {"confusion": {"labels": self.labels, "matrix": confusion(predicted, predictions["label"], self.labels)}}
+        counts = confusion_counts(predicted, predictions["label"], len(self.labels))
+        return {"confusion": {"labels": self.labels, "matrix": counts.tolist()}}
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
