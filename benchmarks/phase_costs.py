@@ -147,7 +147,7 @@ def measure_cache(folder: Path, repeats: int) -> dict[str, Any]:
     sweep = task.sweep("train", Share())
 
     def run(plan: Any) -> Any:
-        return task.predict(model, task.collate("train", plan), cpu)
+        return task.outputs(model, task.collate("train", plan), cpu)
 
     model.eval()
     with torch.inference_mode():

@@ -64,6 +64,12 @@ class TrainingSpec(SchemaModel):
     """Type of the forward and backward computation (autocast)."""
     gradient_accumulation: int = Field(default=1, ge=1, le=4096)
     """Parts that each step's rows are divided into, to save memory; the result is the same."""
+    activation_checkpointing: bool = False
+    """Blocks that the backward enters keep their inputs alone and compute again: less memory, about a third more time
+    for them, the same result (arXiv 1604.06174)."""
+    compile: bool = False
+    """Blocks that the backward enters are compiled (torch.compile), anew in each freezing phase and for each length
+    class; results differ in the last digits. Pays on GPUs and in long phases; without GPU it needs a C++ compiler."""
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -105,6 +105,7 @@ def run(
     prefix: PrefixSite | None = None,
     group: GroupSite | None = None,
     clock: Callable[[], float] = lambda: 0.0,
+    first_phase: Path | None = None,
 ) -> Run:
     """Runs a trial; `answer` decides after each report whether it goes on."""
     result = Run()
@@ -113,7 +114,7 @@ def run(
         result.reports.append(item)
         return answer(item)
 
-    steps = Steps(report, clock, prefix, group)
+    steps = Steps(report, clock, prefix, group, first_phase)
     result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
     return result
 

@@ -12,7 +12,11 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # One process less for each gang: nothing here acts on its warnings.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray gives workers the lowest priority: they would start behind a driver that prepares data.
+    "RAY_worker_niceness": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

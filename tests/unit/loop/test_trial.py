@@ -23,7 +23,7 @@ from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.freezing.schedule import resolve_schedule
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved
 from thaw_trainer.loop.randomness import seed_stream
-from thaw_trainer.tasks.protocol import Share, join_predictions
+from thaw_trainer.tasks.protocol import Share, join_predictions, predict
 
 REPOSITORY = Path(__file__).parents[3]
 SGD = {"training.optimizer": {"name": "sgd", "lr": 0.1}}
@@ -191,7 +191,7 @@ def test_held_out_rows_are_measured_without_dropout(tiny: TinyJob, folder: str) 
     model = task.build().eval()
     load_moved(model, Checkpoints(Path(folder)).best_file(1))
     with torch.inference_mode():
-        parts = [task.predict(model, batch, torch.device("cpu")) for batch in task.batches("validation", 0, Share())]
+        parts = [predict(task, model, batch, torch.device("cpu")) for batch in task.batches("validation", 0, Share())]
     assert task.metrics(join_predictions(parts), full=False) == told.metrics[0]
 
 
@@ -207,7 +207,7 @@ def test_a_rows_logits_do_not_depend_on_its_neighbours(tmp_path: Path) -> None:
     with torch.inference_mode():
         for epoch in range(4):
             for batch in task.batches("train", epoch, Share()):
-                found = task.predict(model, batch, device)
+                found = predict(task, model, batch, device)
                 for row, logits in zip(found["id"], found["logits"], strict=True):
                     assert np.array_equal(seen.setdefault(int(row), logits), logits)
     assert len(seen) == len(task.rows["train"].id)

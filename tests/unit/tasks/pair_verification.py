@@ -19,7 +19,7 @@ from tests.manifests import job
 from tests.unit.tiny_jobs import snapshot
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS, TaskEntry
-from thaw_trainer.tasks.protocol import Predictions, Share
+from thaw_trainer.tasks.protocol import Outputs, Predictions, Share
 
 ENTRY = TaskEntry(columns=(), metrics={"auc": "max", "loss": "min"}, objective="auc")
 SOURCES, SIZE = 12, 8
@@ -113,9 +113,13 @@ class PairVerification:
         loss = F.binary_cross_entropy_with_logits(likeness, batch.same.to(device), reduction="sum")
         return loss, float(len(batch.same))
 
-    def predict(self, model: nn.Module, batch: Signals, device: torch.device) -> Predictions:
+    def outputs(self, model: nn.Module, batch: Signals, device: torch.device) -> Outputs:
+        """See Task."""
+        return {"embedding": model(batch.signal.to(device)).float()}
+
+    def predictions(self, batch: Signals, outputs: Outputs) -> Predictions:
         """See Task: an embedding for each example; pairs are made by the metric."""
-        return {"id": batch.id, "source": batch.source, "embedding": model(batch.signal.to(device)).float().numpy()}
+        return {"id": batch.id, "source": batch.source, "embedding": outputs["embedding"].numpy()}
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
         """See Task: over all pairs of examples, of whichever worker."""

@@ -13,7 +13,7 @@ from thaw_api.tasks import TASKS
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import measure_split, predict_split
-from thaw_trainer.tasks.protocol import Task, join_predictions
+from thaw_trainer.tasks.protocol import Task, join_predictions, predict
 
 GRADUAL: dict[str, Any] = {"freezing": {"preset": "gradual"}, "training.epochs": 5}
 
@@ -85,7 +85,7 @@ def test_a_metric_over_pairs_sees_every_example_once_however_many_workers_predic
     device = torch.device("cpu")
     with torch.inference_mode():
         parts = [
-            task.predict(model, batch, device)
+            predict(task, model, batch, device)
             for rank in (1, 0)
             for batch in task.batches("validation", 0, Gang(rank, 2).share)
         ]

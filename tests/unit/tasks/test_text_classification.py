@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tests.unit.tiny_jobs import LABELS, TinyJob
 from tests.unit.tiny_models import VOCABULARY
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.tasks.protocol import JobFiles, Share
+from thaw_trainer.tasks.protocol import JobFiles, Share, predict
 from thaw_trainer.tasks.registry import find_task
 from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
 from thaw_trainer.uris import UriRoots
@@ -107,7 +107,7 @@ def test_rows_that_fill_a_batch_up_count_nothing(tiny: TinyJob) -> None:
     expected = F.cross_entropy(logits, torch.from_numpy(batch.label[:filled]), reduction="sum")
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
     with torch.no_grad():
-        assert len(task.predict(model, batch, CPU)["id"]) == filled
+        assert len(predict(task, model, batch, CPU)["id"]) == filled
 
 
 def test_label_smoothing_is_in_the_training_loss_alone(tiny: TinyJob) -> None:
@@ -117,7 +117,7 @@ def test_label_smoothing_is_in_the_training_loss_alone(tiny: TinyJob) -> None:
     losses = [float(tiny.task(spec).step(model, batch, CPU)[0].detach()) for spec in (plain, smooth)]
     assert losses[0] != losses[1]
     with torch.no_grad():
-        predictions = tiny.task(plain).predict(model, batch, CPU)
+        predictions = predict(tiny.task(plain), model, batch, CPU)
     assert tiny.task(plain).metrics(predictions, full=False) == tiny.task(smooth).metrics(predictions, full=True)
 
 
@@ -129,7 +129,7 @@ def test_padding_to_one_length_and_buckets_agree_on_every_row(tiny: TinyJob) -> 
         logits: dict[int, Any] = {}
         with torch.no_grad():
             for batch in TextClassification(spec, tiny.store(spec)).batches("test", 0, Share()):
-                predictions = tiny.task(spec).predict(model, batch, CPU)
+                predictions = predict(tiny.task(spec), model, batch, CPU)
                 logits |= dict(zip(predictions["id"].tolist(), predictions["logits"], strict=True))
         found.append(logits)
     assert found[0].keys() == found[1].keys()

@@ -53,12 +53,17 @@ def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Lay
     Raises:
         TrainerError: SelectorMatchesNothing, NothingToTrain or ScheduleInvalid, with the field's path.
     """
-    has_stem = bool(layout.names(-1, -1))
-    specs = freezing.phases or preset_phases(freezing, layout.blocks, training.epochs, has_stem)
+    specs = phase_specs(freezing, training, layout)
     phases = tuple(_resolve(spec, freezing, f"{_FIELD}[{index}]", training, layout) for index, spec in enumerate(specs))
     if freezing.lr is not None:
         _check_groups_of_preset(freezing.lr, phases, layout)
     return phases
+
+
+def phase_specs(freezing: FreezingSpec, training: TrainingSpec, layout: Layout) -> list[PhaseSpec]:
+    """The phases as a manifest writes them, a preset's too."""
+    has_stem = bool(layout.names(-1, -1))
+    return freezing.phases or preset_phases(freezing, layout.blocks, training.epochs, has_stem)
 
 
 def _resolve(spec: PhaseSpec, freezing: FreezingSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:

@@ -16,12 +16,13 @@ import torch
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.freezing.schedule import Phase
-from thaw_trainer.fused.heads import Heads, WithTensors, heads_optimizer
-from thaw_trainer.loop.evaluation import autocast, measure_split
+from thaw_trainer.fused.heads import Heads, heads_optimizer
+from thaw_trainer.loop.evaluation import autocast
 from thaw_trainer.loop.optimizer import set_rates
 from thaw_trainer.loop.randomness import seed_stream
 from thaw_trainer.loop.stage import Stage
 from thaw_trainer.loop.updates import loss_not_finite
+from thaw_trainer.tasks.protocol import Predictions, join_predictions
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,14 @@ class Group:
             losses.append(self._step(parts))
             self._steps += 1
         self._epoch += 1
-        for index, (member, values) in enumerate(zip(self._members, torch.stack(losses, dim=1).tolist(), strict=True)):
+        by_member: list[list[float]] = torch.stack(losses, dim=1).tolist()
+        for member, values in zip(self._members, by_member, strict=True):
             bad = next((step for step, value in enumerate(values, start=1) if not math.isfinite(value)), None)
             if member.failed is None and bad is not None:
                 member.failed = (self._epoch, bad, values[bad - 1])
-            if member.failed is None:
-                member.epochs[self._epoch] = self._epoch_of(index, values)
+        going = [index for index, member in enumerate(self._members) if member.failed is None]
+        for index, metrics in zip(going, self._measure(going), strict=True):
+            self._members[index].epochs[self._epoch] = self._epoch_of(index, by_member[index], metrics)
 
     def _step(self, parts: list[Any]) -> torch.Tensor:
         """One optimizer step of every member; each one's mean loss [members]."""
@@ -107,15 +110,24 @@ class Group:
         self._heads.drop_gradients()
         return sums / total
 
-    def _epoch_of(self, member: int, losses: list[float]) -> HeadEpoch:
-        tensors = self._heads.of(member)
-        with torch.no_grad():
-            self._model.eval()
-            model: Any = WithTensors(self._model, tensors)
-            metrics = measure_split(model, self._task, "validation", self._gang, self._training, self._prefix.giving)
+    def _measure(self, members: Sequence[int]) -> list[dict[str, float]]:
+        """Metrics of the validation rows."""
+        parts: list[list[Predictions]] = [[] for _ in members]
+        device = self._gang.device
+        self._model.eval()
+        with torch.no_grad(), autocast(self._training, device):
+            for batch in self._task.batches("validation", 0, self._gang.share):
+                with self._prefix.giving(batch):
+                    outputs = self._heads.outputs(partial(self._task.outputs, batch=batch, device=device))
+                for index, part in zip(members, parts, strict=True):
+                    own = {name: tensor[index] for name, tensor in outputs.items()}
+                    part.append(self._task.predictions(batch, own))
+        return [self._task.metrics(join_predictions(part), full=False) for part in parts]
+
+    def _epoch_of(self, member: int, losses: list[float], metrics: dict[str, float]) -> HeadEpoch:
         return HeadEpoch(
             losses=losses,
             metrics=metrics,
-            tensors={name: tensor.clone() for name, tensor in tensors.items()},
+            tensors={name: tensor.clone() for name, tensor in self._heads.of(member).items()},
             moments=self._heads.moments(member, self._optimizer),
         )

@@ -12,6 +12,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.loop.optimizer import new_optimizer, phase_groups
+from thaw_trainer.tasks.protocol import Outputs
 
 
 class Heads:
@@ -49,6 +50,19 @@ class Heads:
 
         losses: torch.Tensor = vmap(loss_of, randomness="same")(self.stacked)
         return losses, counts[0]
+
+    def outputs(self, compute: Callable[[Any], Outputs]) -> Outputs:
+        """What a model computes with each trial's tensors: [trials, ...] by name.
+
+        Args:
+            compute: for whatever it is given as the model.
+        """
+
+        def outputs_of(tensors: Mapping[str, torch.Tensor]) -> Outputs:
+            return compute(WithTensors(self._model, tensors))
+
+        outputs: Outputs = vmap(outputs_of)(self.stacked)
+        return outputs
 
     def scale_and_clip(self, scale: float, clip_norm: float) -> None:
         """Multiplies gradients, clips each trial's to a norm (0 does not clip), and gives them to the slices."""
@@ -106,11 +120,6 @@ class WithTensors:
             (model.get_submodule(places[name][0])._parameters, places[name][2], tensor)
             for name, tensor in tensors.items()
         ]
-
-    def eval(self) -> "WithTensors":
-        """As the model's."""
-        self._model.eval()
-        return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the model's."""

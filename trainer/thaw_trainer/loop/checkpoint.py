@@ -70,7 +70,7 @@ class Checkpoints:
             unfinished.mkdir()
             _save(tensors, unfinished / "weights.safetensors")
             if best_epoch == epoch:
-                _share(unfinished / "weights.safetensors", self.best_file(epoch))
+                _link_whole(unfinished / "weights.safetensors", self.best_file(epoch))
             _save(optimizer_tensors(optimizer, model), unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
             _sync(unfinished / "state.json")
@@ -115,15 +115,19 @@ def load_moved(model: nn.Module, file: Path) -> None:
             named[name].copy_(tensor)
 
 
-def _share(file: Path, place: Path) -> None:
-    """A second name for a file; its copy, where the file system has no links."""
+def link_or_copy(file: str | Path, place: str | Path) -> None:
+    """A second name for a file that is never written again; its copy, where the file system has no links."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
+        _sync(Path(place))
+
+
+def _link_whole(file: Path, place: Path) -> None:
     unfinished = place.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    try:
-        os.link(file, unfinished)
-    except OSError:
-        shutil.copyfile(file, unfinished)
-        _sync(unfinished)
+    link_or_copy(file, unfinished)
     unfinished.replace(place)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from thaw_api.training import TrainingSpec
 from thaw_trainer.loop.distributed import Gang
-from thaw_trainer.tasks.protocol import Batch, Predictions, Task, join_predictions
+from thaw_trainer.tasks.protocol import Batch, Predictions, Task, join_predictions, predict
 
 
 def autocast(training: TrainingSpec, device: torch.device) -> torch.autocast:
@@ -34,7 +34,7 @@ def predict_split(
     with torch.inference_mode(), autocast(training, gang.device):
         for batch in task.batches(split, 0, gang.share):
             with giving(batch):
-                mine.append(task.predict(model, batch, gang.device))
+                mine.append(predict(task, model, batch, gang.device))
     parts = [part for worker in gang.gather(mine) for part in worker]
     return join_predictions(parts) if gang.rank == 0 else None
 

@@ -11,6 +11,7 @@ from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.progress import Plan, Progress
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.freezing.switch import FrozenPolicy, modules_below, set_trainable
+from thaw_trainer.loop.blocks import treat_blocks
 from thaw_trainer.loop.checkpoint import Checkpoints, Saved, load_moved
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
@@ -66,6 +67,7 @@ class Stage:
         self.saved = None
         if progress.phase_step == 0:
             self._forget_sums()
+        treat_blocks(self.model, self.layout, self.trained, self.spec.training)
         self.wrapped = self.gang.wrap(self.model)
         self._entered = (progress.phase, turn)
 

@@ -20,6 +20,7 @@ from thaw_trainer.fused.ahead import Ahead, GroupSite, ahead_of
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang, without_sync
 from thaw_trainer.loop.evaluation import autocast, measure_split
+from thaw_trainer.loop.first_phase import FirstPhase, shared_reports
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
@@ -55,6 +56,8 @@ class EpochReport:
     prefix: dict[str, Any] = field(default_factory=dict)
     """What the prefix cache did: see `Prefix.facts`."""
     warnings: list[str] = field(default_factory=list)
+    shared: bool = False
+    """Whether another trial has trained it: see `FirstPhase`."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -70,8 +73,11 @@ class Steps:
         clock: Callable[[], float],
         prefix: PrefixSite | None = None,
         group: GroupSite | None = None,
+        first_phase: Path | None = None,
     ) -> None:
+        """`first_phase`: where trials with the same first phase leave and find its checkpoint."""
         self.report, self.clock, self.prefix, self.group = report, clock, prefix, group
+        self.first_phase = first_phase
 
 
 def run_trial(
@@ -99,11 +105,14 @@ def run_trial(
         plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping)
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
         prefix.prepare(model)
-        checkpoints = Checkpoints(folder)
+        checkpoints, first_phase = Checkpoints(folder), FirstPhase(steps.first_phase, gang)
+        taken = first_phase.take(checkpoints)
         progress, history, saved = Progress(), [], checkpoints.newest()
         if saved:
             saved.load_weights(model)
             progress, history = Progress.from_dict(saved.state["progress"]), saved.state["history"]
+            if taken:
+                history = shared_reports(history, warnings, steps.clock())
             for report in history[reported:]:
                 if not _may_go_on(report, steps, gang) and not report["last"]:
                     return "stopped"
@@ -150,6 +159,8 @@ def run_trial(
                 state = {"progress": progress.as_dict(), "history": history}
                 assert stage.optimizer is not None
                 checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, progress.best_epoch)
+            if move == "next-phase" and progress.phase == 1:
+                first_phase.leave(checkpoints)
             go_on = _may_go_on(report, steps, gang)
             if move == "end":
                 return "succeeded"

@@ -65,6 +65,10 @@ class OutputFolder:
         """Checkpoints of one trial."""
         return self.root / "checkpoints" / trial
 
+    def first_phase(self, key: str) -> Path:
+        """The checkpoint of a first phase that several trials share."""
+        return self.checkpoints(f"first-phase-{key}")
+
     @contextmanager
     def locked(self, wait: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Holds the folder for one run.

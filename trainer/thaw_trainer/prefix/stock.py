@@ -115,7 +115,7 @@ class Stock:
         keys = {boundary: self.key(split, boundary) for boundary in self.plan.passes}
 
         def run(plan: BatchPlan) -> Any:
-            return self._task.predict(model, self.rows.collate(split, plan), self._gang.device)
+            return self._task.outputs(model, self.rows.collate(split, plan), self._gang.device)
 
         model.eval()
         with torch.inference_mode(), autocast(self._training, self._gang.device):

@@ -72,10 +72,10 @@ def _epoch_line(event: EpochEnded, board: Board) -> str:
     report, search = event.report, board.search
     assert search is not None
     metric = f"{search.metric} {report['metrics'][search.metric]:.4f}"
-    seconds = report["ended"] - report["started"]
+    seconds = "shared" if report.get("shared") else f"{report['ended'] - report['started']:.1f} s"
     return (
         f"{event.record.name:<11} epoch {report['epoch']}/{search.epochs} {report['phase']:<8} "
-        f"loss {report['train_loss']:.4f}  {metric}  {seconds:.1f} s  {summary_text(board)}"
+        f"loss {report['train_loss']:.4f}  {metric}  {seconds}  {summary_text(board)}"
     )
 
 

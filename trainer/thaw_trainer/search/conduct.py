@@ -2,21 +2,26 @@
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count, trial_spec
 from thaw_trainer.durations import seconds_of
+from thaw_trainer.errors import TrainerError
+from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.fused.kin import MOST_IN_A_STEP
 from thaw_trainer.loop.checkpoint import Checkpoints
+from thaw_trainer.loop.first_phase import first_phase_key
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.preparation import Prepared
 from thaw_trainer.reporting.events import Event, Observer, SearchStarted, TrialEnded
 from thaw_trainer.search.journal import Journal, TrialRecord
 from thaw_trainer.search.ledger import Ledger, SearchLimits
 from thaw_trainer.search.parallelism import SlotPlan
-from thaw_trainer.search.points import points_of
+from thaw_trainer.search.points import Point, points_of
 from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
@@ -77,8 +82,11 @@ def run_search(
         points = ledger.expected(record.ordinal, plan.slots, MOST_IN_A_STEP - 1)
         return {ordinal: trial_spec(spec, point).manifest() for ordinal, point in points.items()}
 
+    first_phases = shared_first_phases(spec, prepared.layout, ledger.points())
+
     def assign(record: TrialRecord) -> Assignment:
         trial = trial_spec(spec, record.parameters)
+        key = first_phases.get(record.ordinal)
         return Assignment(
             kind="trial",
             trial=record.ordinal,
@@ -88,7 +96,31 @@ def run_search(
             reported=len(record.reports),
             companions=companions(record),
             prefix=asdict(prepared.prefixes[trial.model.uri]),
+            first_phase=str(output.first_phase(key)) if key else "",
         )
 
     if ledger.has_more():
         tune_trials(ledger, assign, exchange, objective(spec)[0], plan.slots, output.ray)
+    if not ledger.has_more():
+        for key in set(first_phases.values()):
+            shutil.rmtree(output.first_phase(key), ignore_errors=True)
+
+
+def shared_first_phases(spec: FineTuneJobSpec, layout: Layout, points: Mapping[int, Point]) -> dict[int, str]:
+    """Ordinals of trials whose first phase another trial has too -> its digest.
+
+    Args:
+        points: of every trial whose point is certain.
+    """
+    if any(parameter.path.startswith("model") for parameter in spec.search.parameters or ()):
+        return {}  # the layout is that of one model
+    keys: dict[int, str] = {}
+    for ordinal, point in points.items():
+        try:
+            key = first_phase_key(trial_spec(spec, point), layout)
+        except (ValueError, TrainerError):
+            continue  # values that do not go together are that trial's failure
+        if key is not None:
+            keys[ordinal] = key
+    counts = Counter(keys.values())
+    return {ordinal: key for ordinal, key in keys.items() if counts[key] > 1}

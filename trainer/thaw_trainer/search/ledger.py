@@ -85,6 +85,11 @@ class Ledger:
         points = {each: self._points.peek(each) for each in ordinals if each not in self._journal.records}
         return {each: point for each, point in points.items() if point is not None}
 
+    def points(self) -> dict[int, Point]:
+        """The point of every trial that has begun, and of later ones as far as they are certain."""
+        known = {record.ordinal: record.parameters for record in self.records}
+        return known | self.expected(-1, 1, self._limits.trials)
+
     def report(self, ordinal: int, report: dict[str, Any]) -> bool:
         """Takes an epoch's report; whether the trial goes on. A trial that does not is ended here."""
         record = self._journal.records[ordinal]

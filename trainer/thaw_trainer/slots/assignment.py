@@ -27,6 +27,8 @@ class Assignment:
     """trial: a PrefixPlan."""
     companions: dict[int, dict[str, Any]] = field(default_factory=dict)
     """trial: ordinals and specs of later trials, which this gang may train along and is then to be given."""
+    first_phase: str = ""
+    """trial: where trials with the same first phase share its checkpoint; empty: there is no other such trial."""
     best_epoch: int = 0
     """final: the epoch whose tensors are tested."""
     output: str = ""

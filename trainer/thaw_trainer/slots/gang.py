@@ -14,7 +14,7 @@ import torch
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import TASKS
-from thaw_trainer.errors import OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
+from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
 from thaw_trainer.loop.distributed import Gang
@@ -92,8 +92,13 @@ def work(
                 message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
             else:
                 site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
+                first_phase = Path(assignment.first_phase) if assignment.first_phase else None
                 group = GroupSite(groups, tuple(assignment.companions.values()))
-                steps = Steps(lambda report, taken=assignment: desk.report(taken, report), clock, site, group)  # type: ignore[misc]
+
+                def report(told: dict[str, Any], taken: Assignment = assignment) -> bool:
+                    return desk.report(taken, told)
+
+                steps = Steps(report, clock, site, group, first_phase)
                 modes = TASKS[spec.task].metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)
@@ -101,7 +106,7 @@ def work(
             failure = describe(error)
             _log.error("%s %d failed: %s", assignment.kind, assignment.trial, traceback.format_exc())
             desk.finish(assignment, {"failure": failure})
-            if gang.size > 1 or failure["reason"] == OUT_OF_MEMORY or _is_compile_error(error):
+            if gang.size > 1 or failure["reason"] in (OUT_OF_MEMORY, COMPILE_FAILED):
                 raise RecycleProcess(failure["message"]) from error
             continue
         if gang.rank == 0:
@@ -118,6 +123,8 @@ def describe(error: Exception) -> dict[str, Any]:
             f"{error}; a smaller batch per worker (gradientAccumulation) needs less",
             "spec.training.batchSize",
         ).as_dict()
+    if _is_compile_error(error):
+        return TrainerError(COMPILE_FAILED, f"{type(error).__name__}: {error}", "spec.training.compile").as_dict()
     return TrainerError(TRIAL_ERROR, f"{type(error).__name__}: {error}").as_dict()
 
 

@@ -10,14 +10,13 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
-import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from thaw_api.contract import HEAD_RESOURCE
-from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.search.parallelism import SlotPlan
 from thaw_trainer.slots.exchange import Exchange
+from thaw_trainer.slots.worker import work_in_ray_train
 
 _log = logging.getLogger("thaw.slots")
 
@@ -63,7 +62,7 @@ class Slots:
         """One slot's Ray Train run. Ray Train replaces gangs that die, without limit: the exchange counts."""
         worker = {"GPU": 1.0} if self._plan.gpus else {"CPU": float(self._plan.threads)}
         trainer = TorchTrainer(
-            _work_in_ray_train,
+            work_in_ray_train,
             train_loop_config=self._config | {"slot": slot},
             scaling_config=ScalingConfig(
                 num_workers=self._plan.workers, use_gpu=self._plan.gpus, resources_per_worker=worker
@@ -85,13 +84,3 @@ class Slots:
             ray.get(self._exchange.slot_ended.remote(slot))
         except Exception as error:  # Ray is shutting down: there is nobody left to tell
             _log.info("slot %d: the exchange is gone: %s", slot, error)
-
-
-def _work_in_ray_train(config: dict[str, Any]) -> None:
-    """Runs in each worker process that Ray Train starts."""
-    from thaw_trainer.slots.gang import work
-
-    context = ray.train.get_context()
-    device: torch.device = ray.train.torch.get_device()
-    gang = Gang(context.get_world_rank(), context.get_world_size(), device)
-    work(config["exchange"], config["slot"], config["task"], config["threads"], Path(config["logs"]), gang, time.time)

@@ -17,6 +17,9 @@ from thaw_trainer.uris import UriRoots
 Batch: TypeAlias = Any
 """What a task's `batches` yields; only the task looks inside."""
 
+Outputs: TypeAlias = dict[str, torch.Tensor]
+"""Tensors [rows, ...] by name."""
+
 Predictions: TypeAlias = dict[str, NDArray[Any]]
 """Columns of equal length, one of them `id`: which example each row is about."""
 
@@ -57,8 +60,11 @@ class Task(Protocol):
     def step(self, model: nn.Module, batch: Batch, device: torch.device) -> tuple[torch.Tensor, float]:
         """The loss summed over what counts in the batch (a scalar with gradient), and how much counts."""
 
-    def predict(self, model: nn.Module, batch: Batch, device: torch.device) -> Predictions:
-        """What the model says of each example of a batch."""
+    def outputs(self, model: nn.Module, batch: Batch, device: torch.device) -> Outputs:
+        """What the model computes for a batch, nothing but tensors: it is also run for several heads at once (vmap)."""
+
+    def predictions(self, batch: Batch, outputs: Outputs) -> Predictions:
+        """What that says of each example of the batch."""
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
         """Metrics over all examples; the cheap ones, or with `full` all of them."""
@@ -94,6 +100,11 @@ class TaskKind(Protocol):
 
     def empty_model(self, spec: FineTuneJobSpec, store: Path) -> nn.Module:
         """The model without numbers, to resolve selectors and count parameters."""
+
+
+def predict(task: Task, model: nn.Module, batch: Batch, device: torch.device) -> Predictions:
+    """What a model says of each example of a batch."""
+    return task.predictions(batch, task.outputs(model, batch, device))
 
 
 def join_predictions(parts: list[Predictions]) -> Predictions:

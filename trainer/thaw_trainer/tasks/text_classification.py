@@ -18,7 +18,7 @@ from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore, digest, ragged
 from thaw_trainer.models import sequence_classifier
 from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion_counts
-from thaw_trainer.tasks.protocol import JobFiles, Predictions, Share
+from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions, Share
 
 _EVALUATION_ROWS = 32
 
@@ -139,10 +139,14 @@ class TextClassification:
         )
         return (losses * torch.from_numpy(batch.weight).to(device)).sum(), float(batch.weight.sum())
 
-    def predict(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Predictions:
+    def outputs(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Outputs:
+        """See Task: logits [rows, classes]."""
+        return {"logits": self._logits(model, batch, device)}
+
+    def predictions(self, batch: TextBatch, outputs: Outputs) -> Predictions:
         """See Task: columns id, label and logits [rows, classes]."""
         counted = batch.weight > 0
-        logits = self._logits(model, batch, device).cpu().numpy()
+        logits = outputs["logits"].cpu().numpy()
         return {"id": batch.id[counted], "label": batch.label[counted], "logits": logits[counted]}
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
