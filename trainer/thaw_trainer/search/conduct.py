@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
@@ -25,6 +26,9 @@ from thaw_trainer.search.points import Point, points_of
 from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
+
+_MOST_POINTS = 1000
+"""Trials beyond share no first phase: resolving each one's schedule takes a millisecond or two."""
 
 
 def open_ledger(
@@ -114,6 +118,7 @@ def shared_first_phases(spec: FineTuneJobSpec, layout: Layout, points: Mapping[i
     """
     if any(parameter.path.startswith("model") for parameter in spec.search.parameters or ()):
         return {}  # the layout is that of one model
+    points = dict(islice(points.items(), _MOST_POINTS))
     keys: dict[int, str] = {}
     for ordinal, point in points.items():
         try:

@@ -9,9 +9,8 @@ from typing import Any
 
 import ray
 import ray.train
-import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from thaw_api.contract import HEAD_RESOURCE
 from thaw_trainer.search.parallelism import SlotPlan
@@ -34,6 +33,8 @@ class Slots:
         self._exchange, self._plan = exchange, plan
         self._config = {"exchange": exchange, "task": task, "threads": plan.threads, "logs": str(logs)}
         self._storage = storage
+        if plan.workers > 1:
+            import ray.train.torch  # noqa: F401  here, in the main thread
         self.errors: list[str] = []
         self._threads = [
             threading.Thread(target=self._hold, args=(slot,), name=f"slot-{slot}", daemon=True)
@@ -58,16 +59,23 @@ class Slots:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not self.alive()
 
+    def _trainer(self, **settings: Any) -> DataParallelTrainer:
+        """A gang of one has no process group to set up; its controller is then spared the import of torch."""
+        if self._plan.workers == 1:
+            return DataParallelTrainer(work_in_ray_train, **settings)
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        torch_config = TorchConfig(backend="cpu:gloo,cuda:nccl" if self._plan.gpus else "gloo", timeout_s=86400)
+        return TorchTrainer(work_in_ray_train, torch_config=torch_config, **settings)
+
     def _hold(self, slot: int) -> None:
         """One slot's Ray Train run. Ray Train replaces gangs that die, without limit: the exchange counts."""
         worker = {"GPU": 1.0} if self._plan.gpus else {"CPU": float(self._plan.threads)}
-        trainer = TorchTrainer(
-            work_in_ray_train,
+        trainer = self._trainer(
             train_loop_config=self._config | {"slot": slot},
             scaling_config=ScalingConfig(
                 num_workers=self._plan.workers, use_gpu=self._plan.gpus, resources_per_worker=worker
             ),
-            torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if self._plan.gpus else "gloo", timeout_s=86400),
             run_config=RunConfig(
                 # A name of its own: Ray Train goes on with what an earlier run of the same name has left.
                 name=f"slot-{slot}-{uuid.uuid4().hex[:8]}",
