@@ -69,7 +69,8 @@ class TrainingSpec(SchemaModel):
     for them, the same result (arXiv 1604.06174)."""
     compile: bool = False
     """Blocks that the backward enters are compiled (torch.compile), anew in each freezing phase and for each length
-    class; results differ in the last digits. Pays on GPUs and in long phases; without GPU it needs a C++ compiler."""
+    class; results differ in the last digits. Pays on GPUs and in long phases. It needs a C and a C++ compiler beside
+    the workers, which the trainer image does not have yet."""
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

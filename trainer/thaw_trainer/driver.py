@@ -116,12 +116,20 @@ def _run(job: FineTuneJob, site: Site, output: OutputFolder, observer: Observer,
             final = _test_and_export(job.spec, best, prepared, exchange, output)
             watch.seconds |= final.pop("seconds")
             observer(BestTested(final["test"]["metrics"], final["test"]["rows"]))
-        session.send_home()
+        _send_home(session)
         result = write_outputs(_summarize(job, ledger, prepared, best, final, watch), output)
         journal.close()
         return result
     finally:
         session.close()
+
+
+def _send_home(session: "RaySession") -> None:
+    """Lets the gangs leave while the outputs are written, which need none of them."""
+    try:
+        session.send_home()
+    except Exception as error:  # Ray has died: closing the session finds out too
+        logging.getLogger("thaw").warning("the gangs were not sent home: %s", error)
 
 
 def _summarize(

@@ -111,23 +111,49 @@ def test_nothing_is_treated_unasked(tiny: TinyJob) -> None:
     assert treated(tiny, spec, tiny.task(spec).build()) == [[]] * 5
 
 
-def test_compiled_blocks_train_as_uncompiled_ones(still: TinyJob, tmp_path: Path) -> None:
-    """Two phases, so that the graphs of the first are left."""
+def test_a_block_with_running_statistics_is_not_computed_again(tiny: TinyJob) -> None:
+    spec = tiny.spec(RECOMPUTED)
+    model = nn.Sequential(
+        *(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(2)), nn.Sequential(nn.Linear(4, 4))
+    )
+    layout = find_layout(model)
+    treat_blocks(model, layout, frozenset(layout.place), spec.training)
+    assert [name for name, module in model.named_modules() if "forward" in module.__dict__] == ["2"]
+
+
+def test_a_graph_for_each_shape_is_not_too_many(tiny: TinyJob) -> None:
+    """Dynamo would give up after eight and compute the rest uncompiled."""
+    spec = tiny.spec({"training.compile": True})
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(2)))
+    layout = find_layout(model)
+    treat_blocks(model, layout, frozenset(layout.place), spec.training)
+    torch._dynamo.utils.counters.clear()
+    for block in model:
+        block.compile(dynamic=False, backend="eager")
+    for rows in range(2, 22):
+        model(torch.zeros(rows, 4))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 20
+
+
+def test_compiled_blocks_train_as_uncompiled_ones(tiny: TinyJob, tmp_path: Path) -> None:
+    """With dropout; two phases, so that the graphs of the first are left."""
     phases = [
         {"name": "top", "train": ["head", "blocks[-1:]"], "until": {"epochs": 1}},
         {"name": "more", "train": ["head", "blocks[-2:]"], "until": {"epochs": 1}},
     ]
     changes = {"freezing": {"phases": phases}, "training.epochs": 2, "training.optimizer": {"name": "sgd", "lr": 0.01}}
-    plain = still.run(still.spec(changes), str(tmp_path / "plain"))
+    plain = tiny.run(tiny.spec(changes), str(tmp_path / "plain"))
     torch._dynamo.utils.counters.clear()
-    compiled = still.run(still.spec(changes | {"training.compile": True}), str(tmp_path / "compiled"))
+    compiled = tiny.run(tiny.spec(changes | {"training.compile": True}), str(tmp_path / "compiled"))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
     for one, other in zip(compiled.losses, plain.losses, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 
 
-def test_a_failed_compilation_names_its_field() -> None:
-    error = torch._dynamo.exc.TorchDynamoException("no C++ compiler")
+@pytest.mark.parametrize(
+    "error", [torch._dynamo.exc.TorchDynamoException("of a graph"), RuntimeError("Failed to find C compiler.")]
+)
+def test_a_failed_compilation_names_its_field(error: Exception) -> None:
     failure = describe(error)
     assert failure["reason"] == COMPILE_FAILED
     assert failure["message"].startswith("spec.training.compile: ")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tiny_jobs import Report, Run, TinyJob, WatchedTask, run
+from tests.unit.tiny_jobs import Killed, Report, Run, TinyJob, WatchedTask, die_after, run
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.loop.first_phase import first_phase_key
@@ -82,6 +82,48 @@ def test_an_interrupted_trial_goes_on_with_its_own(tiny: TinyJob, tmp_path: Path
     assert task.steps == len(told.losses[-1])
 
 
+def test_a_trial_that_is_stopped_in_a_shared_epoch_has_the_tensors_of_its_best(tiny: TinyJob, tmp_path: Path) -> None:
+    trial(tiny, then(), tmp_path / "first", tmp_path / "shared")
+    told, _ = trial(tiny, then(2), tmp_path / "second", tmp_path / "shared", answer=lambda report: False)
+    assert [report["epoch"] for report in told.reports] == [1]
+    assert (tmp_path / "second" / f"best-{told.reports[-1]['best_epoch']:04}.safetensors").is_file()
+
+
+def test_after_the_phase_only_one_best_is_kept(tiny: TinyJob, tmp_path: Path) -> None:
+    for name, depth in (("first", 1), ("second", 2)):
+        trial(tiny, then(depth), tmp_path / name, tmp_path / "shared")
+        assert len(list((tmp_path / name).glob("best-*"))) == 1
+
+
+def test_epochs_stay_shared_when_the_process_dies_while_it_reports_them(tiny: TinyJob, tmp_path: Path) -> None:
+    trial(tiny, then(), tmp_path / "first", tmp_path / "shared")
+    with pytest.raises(Killed):
+        trial(tiny, then(2), tmp_path / "second", tmp_path / "shared", answer=die_after(1))
+    told, _ = trial(tiny, then(2), tmp_path / "second", tmp_path / "shared")
+    assert [report["shared"] for report in told.reports] == [True, True, False, False]
+    first, _ = trial(tiny, then(2), tmp_path / "again")
+    assert not any(report["shared"] for report in first.reports)
+
+
+def test_a_trial_that_died_before_it_left_its_phase_leaves_it_later(tiny: TinyJob, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        trial(tiny, then(), tmp_path / "first", answer=die_after(2))  # as if it had died before leaving it
+    trial(tiny, then(), tmp_path / "first", tmp_path / "shared")
+    assert (tmp_path / "shared" / "epoch-0002").is_dir()
+
+
+def test_a_place_that_cannot_be_written_shares_nothing_and_spoils_nothing(
+    tiny: TinyJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thaw_trainer.loop.first_phase.shutil.copytree", full)
+    told, _ = trial(tiny, then(), tmp_path / "first", tmp_path / "shared")
+    assert told.state == "succeeded"
+    assert not (tmp_path / "shared").exists()
+
+
 def test_what_others_leave_at_the_same_time_is_whole(tiny: TinyJob, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
 
@@ -91,8 +133,8 @@ def test_what_others_leave_at_the_same_time_is_whole(tiny: TinyJob, tmp_path: Pa
         return True
 
     trial(tiny, then(2), tmp_path / "first", shared, answer=another_is_faster)
-    best, newest = sorted(path.name for path in shared.iterdir())
-    assert best.startswith("best-")
+    *bests, newest = sorted(path.name for path in shared.iterdir())
+    assert bests
     assert newest == "epoch-0002"
     assert not list(tmp_path.glob("shared.*"))
 

@@ -64,11 +64,18 @@ def test_trials_that_share_steps_want_few_gangs(trials: int, slots: int) -> None
     [
         {"freezing.cache": {"mode": "never"}},
         {"search.parallel": 4},
+        {"search.algorithm": {"name": "tpe"}},
+        {"search.parameters": [parameter("training.seed", int={"min": 1, "max": 99})]},
+        {"freezing.frozenDropout": "on"},
         {"search.parameters": [parameter("freezing.preset", choice={"values": ["head-only", "none"]})]},
     ],
 )
 def test_trials_that_may_not_share_steps_want_as_many_as_there_are(changes: dict[str, Any]) -> None:
     assert plan(Machine(4, 0, 64 * GIB), of=spec(HEADS | changes)).slots == 4
+
+
+def test_every_machine_has_a_gang() -> None:
+    assert plan(*[Machine(4, 0, 64 * GIB)] * 3, of=spec(HEADS)).slots == 3
 
 
 def test_gpus_are_all_used_by_trials_that_share_steps() -> None:

@@ -10,15 +10,17 @@ MOST_IN_A_STEP = 16
 
 _OWN = {"lr", "weightDecay", "betas", "eps", "momentum"}
 """Settings of the optimizer: each trial has its own."""
+_OWN_PATHS = {f"training.optimizer.{name}" for name in _OWN} | {"freezing.lr.base"}
 
 
 def shares_steps(spec: FineTuneJobSpec) -> bool:
     """Whether a search's trials can be expected to share steps, as far as the manifest alone tells."""
     freezing = spec.freezing
     head_only = freezing.preset == "head-only" or [phase.train for phase in freezing.phases or ()] == [["head"]]
-    cached = freezing.cache is None or freezing.cache.mode != "never"
-    moved = any(parameter.path.startswith("freezing.p") for parameter in spec.search.parameters or ())
-    return head_only and cached and not moved and spec.cluster.workers_per_trial == 1
+    cached = (freezing.cache is None or freezing.cache.mode != "never") and freezing.frozen_dropout == "off"
+    known_ahead = spec.search.algorithm.name != "tpe" and spec.cluster.workers_per_trial == 1
+    kin = all(parameter.path in _OWN_PATHS for parameter in spec.search.parameters or ())
+    return head_only and cached and known_ahead and kin
 
 
 def kinship(spec: FineTuneJobSpec) -> str:

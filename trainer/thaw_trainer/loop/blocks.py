@@ -9,30 +9,36 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._dynamo
+import torch._inductor.config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from thaw_api.training import TrainingSpec
 from thaw_trainer.freezing.layout import Layout
 
+_MOST_GRAPHS = 256
+
 
 def treat_blocks(model: nn.Module, layout: Layout, train: frozenset[str], training: TrainingSpec) -> list[str]:
     """Undoes what an earlier stage did, and does what the manifest asks for.
 
     Args:
-        train: names of the tensors that are trained now.
+        train: names of the tensors that the phase trains.
 
     Returns:
         Names of the blocks' modules that were treated.
     """
     _leave(model, layout)
+    if training.compile:
+        _prepare_compilation()
     lowest = max(min(layout.place[name] for name in train), 0)
     names = [name for block in layout.block_modules[lowest:] for name in block]
     if not (training.activation_checkpointing or training.compile):
         return []
     for name in names:
         block = model.get_submodule(name)
-        if training.activation_checkpointing:
+        if training.activation_checkpointing and not _has_statistics(block):
             block.__dict__["forward"] = partial(_recomputed, block.forward)
         if training.compile:
             # By length class: a graph for each is faster than one for all.
@@ -41,14 +47,24 @@ def treat_blocks(model: nn.Module, layout: Layout, train: frozenset[str], traini
 
 
 def _leave(model: nn.Module, layout: Layout) -> None:
-    compiled = False
     for block in (model.get_submodule(name) for names in layout.block_modules for name in names):
         if isinstance(block.__dict__.get("forward"), partial) and block.__dict__["forward"].func is _recomputed:
             del block.__dict__["forward"]
-        compiled = compiled or block._compiled_call_impl is not None
         block._compiled_call_impl = None
-    if compiled:
-        torch._dynamo.reset()  # graphs of what was trained before: no guard would find them again
+
+
+def _prepare_compilation() -> None:
+    """Graphs of earlier phases and trials are dropped: dynamo counts them against this one's."""
+    torch._dynamo.reset()
+    # Each length class has a graph for training and one for measuring; past the limit dynamo silently stops compiling.
+    torch._dynamo.config.recompile_limit = _MOST_GRAPHS
+    torch._dynamo.config.accumulated_recompile_limit = 8 * _MOST_GRAPHS
+    torch._inductor.config.fallback_random = True  # dropout draws what it draws uncompiled
+
+
+def _has_statistics(block: nn.Module) -> bool:
+    """Whether computing it again would move running statistics a second time."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules())
 
 
 def _recomputed(compute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -43,6 +43,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.keep_bests = False
+        """Whether the tensors of earlier best epochs stay."""
 
     def best_file(self, epoch: int) -> Path:
         """Where the tensors of a best epoch are."""
@@ -93,7 +95,8 @@ class Checkpoints:
 
     def _remove_all_but(self, epoch: int, best_epoch: int) -> None:
         for path in self.folder.iterdir():
-            if path.name not in (f"epoch-{epoch:04}", self.best_file(best_epoch).name):
+            kept = self.keep_bests and path.suffix == ".safetensors"
+            if not kept and path.name not in (f"epoch-{epoch:04}", self.best_file(best_epoch).name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -4,6 +4,8 @@ The trial that ends it first leaves its checkpoint in a place that bears the dig
 trial that begins later takes it for its own and goes on as one that was interrupted does.
 """
 
+import json
+import logging
 import shutil
 import uuid
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import Any
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import objective
 from thaw_trainer.data.store import digest
-from thaw_trainer.disk import writing
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import phase_specs, resolve_schedule
 from thaw_trainer.loop.checkpoint import Checkpoints, link_or_copy
 from thaw_trainer.loop.distributed import Gang
+
+_log = logging.getLogger("thaw.first_phase")
 
 
 def first_phase_key(spec: FineTuneJobSpec, layout: Layout) -> str | None:
@@ -47,39 +50,42 @@ class FirstPhase:
     def __init__(self, place: Path | None, gang: Gang) -> None:
         self._place, self._gang = place, gang
 
-    def take(self, checkpoints: Checkpoints) -> bool:
-        """Gives a fresh trial the checkpoint that another has left; whether there was one."""
+    def take(self, checkpoints: Checkpoints, warnings: list[str], now: float) -> None:
+        """Gives a fresh trial the checkpoint that another has left, if there is one. Its epochs are reported as shared:
+        they took no time and no look into the cache.
+
+        Args:
+            warnings: the trial's own.
+            now: the clock's time.
+        """
         if self._place is None:
-            return False
-        taken = False
+            return
+        own = {"started": now, "ended": now, "prefix": {}, "warnings": warnings, "shared": True}
         if self._gang.rank == 0 and checkpoints.newest() is None and self._place.is_dir():
-            taken = _copy(self._place, checkpoints.folder)
-        return bool(self._gang.broadcast(taken))
+            _copy(self._place, checkpoints.folder, own)
+        self._gang.broadcast(None)  # nobody looks for it before it is there
 
     def leave(self, checkpoints: Checkpoints) -> None:
-        """Leaves a trial's checkpoint for others; called when its first phase has ended with its newest epoch.
-
-        Raises:
-            TrainerError: OutputNotWritable.
-        """
+        """Leaves a trial's checkpoint for others; called when its first phase has ended with its newest epoch."""
         if self._place is not None and self._gang.rank == 0 and not self._place.exists():
-            with writing(self._place.parent):
-                _copy(checkpoints.folder, self._place)
+            _copy(checkpoints.folder, self._place, {})
 
 
-def shared_reports(history: list[dict[str, Any]], warnings: list[str], now: float) -> list[dict[str, Any]]:
-    """Reports of epochs that another trial has trained: they took no time and no look into the cache."""
-    own = {"started": now, "ended": now, "prefix": {}, "warnings": warnings, "shared": True}
-    return [report | own for report in history]
+def _copy(folder: Path, place: Path, own: dict[str, Any]) -> None:
+    """Whole or not at all: without it, the phase is trained.
 
-
-def _copy(folder: Path, place: Path) -> bool:
-    """Whole or not at all; whether it is there now by this copy."""
+    Args:
+        own: fields that the reports in the copy have instead of theirs.
+    """
     unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
-    shutil.copytree(folder, unfinished, copy_function=link_or_copy)
     try:
+        shutil.copytree(folder, unfinished, copy_function=link_or_copy)
+        for file in unfinished.glob("*/state.json"):
+            state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            state["history"] = [report | own for report in state["history"]]
+            file.unlink()  # it may be another name of the file that was copied
+            file.write_text(json.dumps(state), encoding="utf-8")
         unfinished.rename(place)
-    except OSError:  # another was faster, or an interrupted trial has left something there
+    except OSError as error:  # another was faster, the disk is full, an interrupted trial has left something there
+        _log.info("%s was not copied to %s: %s", folder, place, error)
         shutil.rmtree(unfinished, ignore_errors=True)
-        return False
-    return True

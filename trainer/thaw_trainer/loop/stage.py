@@ -67,7 +67,8 @@ class Stage:
         self.saved = None
         if progress.phase_step == 0:
             self._forget_sums()
-        treat_blocks(self.model, self.layout, self.trained, self.spec.training)
+        if is_new_phase:
+            treat_blocks(self.model, self.layout, phase.train, self.spec.training)
         self.wrapped = self.gang.wrap(self.model)
         self._entered = (progress.phase, turn)
 

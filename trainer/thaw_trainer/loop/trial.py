@@ -20,7 +20,7 @@ from thaw_trainer.fused.ahead import Ahead, GroupSite, ahead_of
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang, without_sync
 from thaw_trainer.loop.evaluation import autocast, measure_split
-from thaw_trainer.loop.first_phase import FirstPhase, shared_reports
+from thaw_trainer.loop.first_phase import FirstPhase
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
@@ -106,13 +106,15 @@ def run_trial(
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
         prefix.prepare(model)
         checkpoints, first_phase = Checkpoints(folder), FirstPhase(steps.first_phase, gang)
-        taken = first_phase.take(checkpoints)
+        # Who takes the phase may be stopped after any epoch of it: each best one's tensors go along.
+        checkpoints.keep_bests = steps.first_phase is not None
+        first_phase.take(checkpoints, warnings, steps.clock())
         progress, history, saved = Progress(), [], checkpoints.newest()
         if saved:
             saved.load_weights(model)
             progress, history = Progress.from_dict(saved.state["progress"]), saved.state["history"]
-            if taken:
-                history = shared_reports(history, warnings, steps.clock())
+            if progress.phase == 1 and progress.phase_step == 0:
+                first_phase.leave(checkpoints)  # where an earlier process was killed in between
             for report in history[reported:]:
                 if not _may_go_on(report, steps, gang) and not report["last"]:
                     return "stopped"
@@ -161,6 +163,7 @@ def run_trial(
                 checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, progress.best_epoch)
             if move == "next-phase" and progress.phase == 1:
                 first_phase.leave(checkpoints)
+                checkpoints.keep_bests = False
             go_on = _may_go_on(report, steps, gang)
             if move == "end":
                 return "succeeded"

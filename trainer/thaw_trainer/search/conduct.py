@@ -27,8 +27,8 @@ from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
 
-_MOST_POINTS = 1000
-"""Trials beyond share no first phase: resolving each one's schedule takes a millisecond or two."""
+_MOST_POINTS = 256
+"""Trials beyond share no first phase: resolving a schedule takes up to 20 ms where there are many blocks and phases."""
 
 
 def open_ledger(
@@ -56,6 +56,14 @@ def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder
             shutil.rmtree(output.checkpoints(record.name), ignore_errors=True)
     if best is ended:
         Checkpoints(output.checkpoints(ended.name)).keep_best_only()
+
+
+def _forget_shared_checkpoints(ledger: Ledger, output: OutputFolder) -> None:
+    """Removes what no trial can go on from any more, and copies that were never finished."""
+    kept = {record.name for record in ledger.records}
+    for folder in output.checkpoints("").glob("*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def search_started(spec: FineTuneJobSpec, ledger: Ledger, plan: SlotPlan) -> SearchStarted:
@@ -106,8 +114,7 @@ def run_search(
     if ledger.has_more():
         tune_trials(ledger, assign, exchange, objective(spec)[0], plan.slots, output.ray)
     if not ledger.has_more():
-        for key in set(first_phases.values()):
-            shutil.rmtree(output.first_phase(key), ignore_errors=True)
+        _forget_shared_checkpoints(ledger, output)
 
 
 def shared_first_phases(spec: FineTuneJobSpec, layout: Layout, points: Mapping[int, Point]) -> dict[int, str]:

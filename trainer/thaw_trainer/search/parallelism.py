@@ -54,7 +54,7 @@ def plan_slots(spec: FineTuneJobSpec, machines: Sequence[Machine], model_bytes: 
         worker_bytes = _WORKER_BYTES + _MODEL_COPIES * model_bytes
         if shares_steps(spec) and not on_gpus:
             # On the same cores, one process that trains many heads starts sooner than several with a few each.
-            wanted = math.ceil(wanted / MOST_IN_A_STEP)
+            wanted = min(wanted, max(len(machines), math.ceil(wanted / MOST_IN_A_STEP)))
         fitting = [min(unit, machine.memory // worker_bytes) for unit, machine in zip(units, machines, strict=True)]
         if sum(fitting) >= workers:
             units = fitting

@@ -129,7 +129,9 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def _is_compile_error(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+    # Triton's own says so in words alone.
+    of_a_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton"))
+    return of_a_compiler or "C compiler" in str(error)
 
 
 def _test_and_export(
