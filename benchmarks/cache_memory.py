@@ -20,6 +20,7 @@ from typing import Any
 from figures import save
 from prefix_cache import Case, run_trials, spec_of, write_inputs
 
+from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.registry import find_task
@@ -51,7 +52,7 @@ class Peaks:
                 line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             )
             self.anonymous = max(self.anonymous, int(fields["RssAnon"].split()[0]) * 1024)
-            self.mapped = max(self.mapped, (int(fields["RssFile"].split()[0])) * 1024)
+            self.mapped = max(self.mapped, int(fields["RssFile"].split()[0]) * 1024)
 
 
 def measure(way: str, rows: int, answers: Any) -> None:
@@ -62,13 +63,12 @@ def measure(way: str, rows: int, answers: Any) -> None:
         write_inputs(folder, rows, CASE.blocks)
         manifest = spec_of(CASE, mode).manifest()
         manifest["freezing"]["cache"]["budget"] = budget
-        spec = type(spec_of(CASE, mode)).model_validate(manifest)
+        spec = FineTuneJobSpec.model_validate(manifest)
         prepared = prepare_job(spec, find_task(spec.task), JobFiles(UriRoots(folder), folder / "stores"))
         peaks = Peaks()
         run_trials(CASE, mode, folder, prepared, "run")
         peaks.stop()
-        files = [file for file in (folder / "cache").rglob("*.bin") if file.is_file()]
-        disk = sum(file.stat().st_size for file in files)
+        disk = sum(file.stat().st_size for file in (folder / "cache").rglob("*.bin"))
     answers.put(json.dumps({"anonymous": peaks.anonymous, "mapped": peaks.mapped, "disk": disk}))
 
 

@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -55,6 +53,9 @@ def _leave(model: nn.Module, layout: Layout) -> None:
 
 def _prepare_compilation() -> None:
     """Graphs of earlier phases and trials are dropped: dynamo counts them against this one's."""
+    import torch._dynamo  # here, since each takes every worker a part of a second
+    import torch._inductor.config
+
     torch._dynamo.reset()
     # Each length class has a graph for training and one for measuring; past the limit dynamo silently stops compiling.
     torch._dynamo.config.recompile_limit = _MOST_GRAPHS
