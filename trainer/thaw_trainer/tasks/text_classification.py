@@ -16,7 +16,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore, digest, ragged
-from thaw_trainer.models import sequence_classifier
+from thaw_trainer.models import pretrained, sequence_classifier
 from thaw_trainer.tasks.classification_metrics import classification_metrics, confusion_counts
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions, Share
 
@@ -162,7 +162,7 @@ class TextClassification:
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
         model.save_pretrained(folder)  # type: ignore[operator]
-        sequence_classifier.load_tokenizer(self.model_folder).save_pretrained(folder)
+        pretrained.load_tokenizer(self.model_folder).save_pretrained(folder)
 
     @staticmethod
     def _logits(model: nn.Module, batch: TextBatch, device: torch.device) -> torch.Tensor:
@@ -188,7 +188,7 @@ class TextClassificationKind:
         """See TaskKind."""
         task = TextClassification(spec, store)
         if spec.model.init == "pretrained":
-            sequence_classifier.check_weights(task.model_folder)
+            pretrained.check_weights(task.model_folder)
         return sequence_classifier.build_empty(task.config())
 
 
