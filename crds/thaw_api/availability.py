@@ -4,12 +4,12 @@ from pydantic.alias_generators import to_camel
 
 from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.tasks import TASKS
+from thaw_api.tasks import LIBRARIES, TASKS
 
-_MODEL_SCHEMES = ("hf", "pkg", "file", "pvc")
+_MODEL_SCHEMES = ("hf", "pkg", "file", "pvc", *LIBRARIES)
 _DATA_SCHEMES = ("pkg", "file", "pvc")
 _OUTPUT_SCHEMES = ("file", "pvc")
-_TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_FORMATS = {name for task in TASKS.values() for name in task.formats}
 
 
 def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
@@ -19,8 +19,6 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         (_scheme(spec.model.uri) not in _MODEL_SCHEMES, f"model.uri={_scheme(spec.model.uri)}:"),
         (spec.model.adapter is not None, "model.adapter"),
         (bool(spec.data.clean), "data.clean"),
-        (bool(spec.data.features), "data.features"),
-        (bool(spec.data.augment), "data.augment"),
         (spec.data.batching.strategy == "pack", "data.batching.strategy=pack"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
         (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
@@ -34,7 +32,7 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         if source is not None:
             used.append((_scheme(source.uri) not in _DATA_SCHEMES, f"data.{name}.uri={_scheme(source.uri)}:"))
             if source.format is not None:
-                used.append((source.format not in _TABLE_FORMATS, f"data.{name}.format={source.format}"))
+                used.append((source.format not in _FORMATS, f"data.{name}.format={source.format}"))
     return [
         FieldError(f"spec.{field.partition('=')[0]}", f"not available yet: {field}")
         for is_used, field in used

@@ -12,8 +12,9 @@ from thaw_api.availability import unavailable_fields
 from thaw_api.field_error import FieldError, InvalidManifest
 from thaw_api.job import KIND, FineTuneJob, FineTuneJobSpec
 from thaw_api.paths import parse_path, set_at
-from thaw_api.schedule_errors import schedule_errors, watched_metrics
+from thaw_api.schedule_errors import schedule_errors
 from thaw_api.search_space import search_errors
+from thaw_api.task_errors import task_errors
 from thaw_api.tasks import TASKS
 from thaw_api.validation_errors import field_errors
 from thaw_api.yaml_text import read_documents, read_scalar
@@ -61,31 +62,7 @@ def spec_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     unavailable = unavailable_fields(spec)
     if spec.task not in TASKS:
         return unavailable
-    return [*unavailable, *_task_errors(spec), *schedule_errors(spec), *search_errors(spec)]
-
-
-def _task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
-    """Metrics and columns that the task does not have."""
-    task = TASKS[spec.task]
-    named = [
-        ("spec.search.objective.metric", spec.search.objective.metric),
-        *((f"spec.evaluation.metrics[{i}]", metric) for i, metric in enumerate(spec.evaluation.metrics or ())),
-    ]
-    if spec.training.early_stopping:
-        named.append(("spec.training.earlyStopping.metric", spec.training.early_stopping.metric))
-    named += watched_metrics(spec)
-    errors = [
-        FieldError(path, f"task {spec.task} has no metric {metric!r}; it has {', '.join(task.metrics)}")
-        for path, metric in named
-        if metric is not None and metric not in task.metrics
-    ]
-    roles = (*task.columns, *task.optional_columns)
-    errors += [
-        FieldError(f"spec.data.columns.{role}", f"task {spec.task} has no such role; it has {', '.join(roles)}")
-        for role in spec.data.columns
-        if role not in roles
-    ]
-    return errors
+    return [*unavailable, *task_errors(spec), *schedule_errors(spec), *search_errors(spec)]
 
 
 def _with_overrides(document: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

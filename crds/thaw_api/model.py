@@ -14,11 +14,26 @@ ModelUri = Annotated[
 ]
 
 
+class MarginSpec(SchemaModel):
+    """How identities are told apart in training (face-recognition)."""
+
+    method: Literal["arcface", "cosface"] = "arcface"
+    """arcface: a margin on the angle (arXiv 1801.07698); cosface: on its cosine (arXiv 1801.09414)."""
+    margin: float = Field(default=0.5, ge=0, le=1.5)
+    """Size of the margin: radians for arcface, a cosine for cosface (0.35 there)."""
+    scale: float = Field(default=64.0, gt=0, le=1024)
+    """What cosines are multiplied by before the softmax."""
+
+
 class HeadSpec(SchemaModel):
     """The new head that is put on the pretrained model."""
 
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout before the head's last layer, 0 to 1; absent: what the model's own configuration says."""
+    embedding: int | None = Field(default=None, ge=2, le=8192)
+    """Size of the embedding (face-recognition only); absent: 512."""
+    margin: MarginSpec | None = None
+    """How identities are told apart in training (face-recognition only); absent: arcface."""
 
 
 class AdapterSpec(SchemaModel):
@@ -50,7 +65,8 @@ class ModelSpec(SchemaModel):
     """The new head."""
     blocks: list[ShortText] | None = Field(default=None, min_length=1, max_length=512)
     """Names of the modules that are the model's blocks, from the lowest up, such as [layer1, layer2]; absent: its
-    lists of like modules. What is defined before the first one is the stem, all else the head."""
+    lists of like modules. What is defined before the first one is the stem, between two of them the lower one's, and
+    behind the last one the head."""
     adapter: AdapterSpec | None = None
     """Train an adapter instead of the model's own tensors."""
 

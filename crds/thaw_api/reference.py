@@ -1,5 +1,6 @@
 """docs/reference.md: every field of the resource, generated from the models."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from thaw_api.availability import unavailable_fields
 from thaw_api.job import API_VERSION, KIND, FineTuneJobSpec
 from thaw_api.paths import parse_path, set_at
-from thaw_api.schema_model import CLAIM_URI
+from thaw_api.schema_model import CLAIM_URI, SchemaModel
 from thaw_api.status import FineTuneJobStatus
+from thaw_api.tasks import TASKS
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -32,6 +34,11 @@ Written by the operator and, below `training`, by the trainer. `thaw run` writes
 | field | type | meaning |
 |---|---|---|
 """
+_STEPS = """## Steps of data.features and data.augment
+
+`{name: {option: value}}`, an item of the list each; a task that is not named here has none yet.
+
+"""
 _HEADER = "| field | type | default | range | meaning |\n|---|---|---|---|---|\n"
 _SCHEMES = re.compile(r"\^\(([a-z0-9|]+)\):")
 _ROWS = {split: {"uri": "file:a"} for split in ("train", "validation", "test")}
@@ -39,7 +46,7 @@ _PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "da
 """A spec that uses nothing but what there is; single choices are tried on it."""
 _BLOCKS = {
     "model.adapter": {"method": "lora"},
-    **{f"data.{steps}": [{"step": {}}] for steps in ("clean", "features", "augment")},
+    "data.clean": [{"step": {}}],
     "freezing.cache": {},
     "evaluation.slices": [{"name": "slice", "where": "true"}],
     "evaluation.require": {"accuracy": ">= 0.9"},
@@ -157,7 +164,25 @@ def reference_text() -> str:
         sections.setdefault(f"spec.{top}" if is_block else "spec", []).append(field)
     tables = [f"## {title}\n\n{_HEADER}{''.join(map(_row, rows))}" for title, rows in sections.items()]
     status = [_cells(f"`{each.path}`", each.type, each.description) for each in fields_of(FineTuneJobStatus)]
-    return "\n".join([_INTRODUCTION, *tables, _STATUS + "".join(status)])
+    return "\n".join([_INTRODUCTION, *tables, _STEPS + "\n".join(_step_tables()), _STATUS + "".join(status)])
+
+
+def _step_tables() -> Iterator[str]:
+    """A table for each list of steps that a task has."""
+    for name, task in TASKS.items():
+        for of, steps in (("features", task.features), ("augment", task.augmentation)):
+            if steps:
+                rows = "".join(_step_row(step, model) for step, model in steps.items())
+                yield f"### {of} of {name}\n\n| step | options | meaning |\n|---|---|---|\n{rows}"
+
+
+def _step_row(step: str, model: type[SchemaModel]) -> str:
+    options = [
+        f"`{field.path}` ({', '.join(each for each in (field.default, field.range) if each != '–')}): "
+        f"{field.description.rstrip('.')}"
+        for field in fields_of(model)
+    ]
+    return _cells(f"`{step}`", "; ".join(options) or "–", inspect.getdoc(model) or "")
 
 
 def _row(field: Field) -> str:

@@ -13,6 +13,7 @@ from thaw_api.paths import format_path, parse_path, set_at
 from thaw_api.schedule_errors import schedule_errors
 from thaw_api.schema_model import Scalar
 from thaw_api.search import ParameterSpec
+from thaw_api.task_errors import task_errors
 from thaw_api.tasks import TASKS, Mode
 from thaw_api.validation_errors import field_errors
 
@@ -85,8 +86,7 @@ def _problem(spec: FineTuneJobSpec, path: str, value: Scalar) -> str | None:
     except KeyError as error:
         return f"matches nothing: this spec has no {error.args[0]}"
     # What the job itself may not use or write, a trial may not either.
-    known = [*unavailable_fields(spec), *schedule_errors(spec)]
-    found = [*unavailable_fields(trial), *schedule_errors(trial)]
+    known, found = ([*unavailable_fields(each), *task_errors(each), *schedule_errors(each)] for each in (spec, trial))
     return "; ".join(str(each) for each in found if each not in known) or None
 
 

@@ -48,7 +48,7 @@ def test_every_field_says_what_it_means() -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "default", "limits"),
     [
-        ("task", "string", "required", "`text-classification`"),
+        ("training.batchSize", "integer", "`32`", "≥ 1; ≤ 1048576"),
         ("training.optimizer.lr", "number", "`3e-05`", "> 0; ≤ 10"),
         ("training.optimizer.betas", "list of number", "–", "2 items"),
         ("search.parallel", "integer or auto", "`auto`", "≥ 1; ≤ 1024"),
@@ -80,8 +80,8 @@ def test_a_choice_lists_what_is_taken_and_marks_the_rest(path: str) -> None:
 
 
 def test_a_uri_lists_the_schemes_that_are_taken() -> None:
-    assert field("model.uri").range == "1 to 1024 characters; `hf:`, `pkg:`, `file:`, `pvc:`"
-    assert field("model.uri").unavailable == "`torchvision:`, `timm:`, `s3:`, `gs:`, `job:`"
+    assert field("model.uri").range == "1 to 1024 characters; `hf:`, `pkg:`, `file:`, `torchvision:`, `timm:`, `pvc:`"
+    assert field("model.uri").unavailable == "`s3:`, `gs:`, `job:`"
 
 
 def test_nothing_else_is_marked() -> None:

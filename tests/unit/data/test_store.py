@@ -16,12 +16,12 @@ from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, TrainerError
 TOKENS = [[1, 2, 3], [4], [5, 6]]
 
 
-def content() -> tuple[dict[str, Any], dict[str, pa.Table]]:
+def content(folder: Path) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     tokens = pa.array(TOKENS, pa.list_(pa.int32()))
     return {"labels": ["ä", "b"]}, {name: pa.table({"input_ids": tokens}) for name in ("train", "test")}
 
 
-def unreachable() -> Any:
+def unreachable(folder: Path) -> Any:
     raise AssertionError("made again")
 
 

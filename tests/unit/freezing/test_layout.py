@@ -239,7 +239,7 @@ def test_blocks_may_be_listed() -> None:
         "stem": -1,
         "low": 0,
         "middle": 1,
-        "between": 3,
+        "between": 1,
         "high": 2,
         "classifier": 3,
     }

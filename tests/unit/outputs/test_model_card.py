@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.unit.outputs.summaries import SEARCHED, search_summary, searched, summary
+from tests.unit.tiny_images import TinyImages
 from thaw_api.manifest import read_job
-from thaw_trainer.outputs.model_card import card_of, write_model_card
+from thaw_api.tasks import TASKS
+from thaw_trainer.outputs.model_card import PIPELINE_TAGS, card_of, write_model_card
 from thaw_trainer.outputs.summary import RunSummary
+from thaw_trainer.tasks.protocol import Share
 
 
 def front(card: str) -> dict[str, Any]:
@@ -159,3 +163,38 @@ def test_the_card_lies_beside_the_model(tmp_path: Path) -> None:
     write_model_card(summary(), tmp_path / "model")
     assert [file.name for file in (tmp_path / "model").iterdir()] == ["README.md"]
     assert (tmp_path / "model" / "README.md").read_text(encoding="utf-8") == card_of(summary())
+
+
+@pytest.mark.parametrize("library", ["transformers", "timm", "torchvision"])
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_each_task_has_a_card_whose_code_is_python(task: str, library: str) -> None:
+    of_the_task = summary(
+        changes={"task": task}, facts={"library": library, "image": {"size": 32}, "sound": {"rate": 8000}}
+    )
+    card = card_of(of_the_task)
+    ast.parse(code(card, "python"))
+    assert front(card)["pipeline_tag"] == PIPELINE_TAGS.get(task, task)
+    assert "Undefined" not in card
+
+
+@pytest.mark.parametrize("uri", ["file:model", "timm://resnet10t", "torchvision://resnet18"])
+def test_the_code_of_an_image_classifiers_card_runs(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = TinyImages(tmp_path)
+    own = {"model.init": "random", "data.features": [{"resize": {"size": 32}}]} if uri != "file:model" else {}
+    spec = tiny.spec({"model.uri": uri} | own)
+    task = tiny.task(spec)
+    model = task.build().eval()
+    task.export(model, tmp_path / "exported")
+    monkeypatch.chdir(tmp_path / "exported")
+    batch = next(iter(task.batches("test", 0, Share())))
+    picture = sorted((tmp_path / "pictures").rglob("*.png"))[int(batch.id[0])]
+    Path("an_image.png").write_bytes(picture.read_bytes())
+    card = card_of(summary(changes={"task": spec.task}, facts=task.store.facts))
+    exec(compile(code(card, "python"), "card", "exec"), {})  # noqa: S102
+    label, share = capsys.readouterr().out.split()
+    with torch.inference_mode():
+        shares = task.outputs(model, batch, torch.device("cpu"))["logits"][0].softmax(dim=-1)
+    assert label == task.labels[int(shares.argmax())]
+    assert float(share) == pytest.approx(float(shares.max()), abs=0.02)

@@ -20,7 +20,7 @@ GRADUAL: dict[str, Any] = {"freezing": {"preset": "gradual"}, "training.epochs":
 
 @pytest.fixture(autouse=True)
 def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "face-recognition", ENTRY)
+    monkeypatch.setitem(TASKS, "reinforcement-learning", ENTRY)
 
 
 def verify(folder: Path, changes: dict[str, Any], **how: Any) -> tuple[PairVerification, Run]:

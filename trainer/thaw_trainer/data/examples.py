@@ -1,7 +1,7 @@
 """Examples as a job's sources have them: read, split, labels fitted on train, and what is held out kept apart from what
 is trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 class Examples:
     """Examples of one source or split: `columns` by role of the task, `ids` their numbers in the source."""
 
-    columns: dict[str, Sequence[Any]]
+    columns: Mapping[str, Sequence[Any]]
     ids: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> "Examples":

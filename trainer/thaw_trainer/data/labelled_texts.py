@@ -11,7 +11,7 @@ from thaw_api.data import DataSource, DataSpec
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.examples import Examples, Read, class_counts, fit_labels, read_splits, source_paths
-from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_write
+from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
 from thaw_trainer.data.tables import read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import pretrained, sequence_classifier
@@ -40,7 +40,7 @@ def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> Prepa
         {name: file_digest(path) for name, path in paths.items()},
         {path.name: (path.stat().st_size, file_digest(path)) for path in pretrained.model_files(model_folder)},
     )
-    store = open_or_write(stores, key, lambda: _make(spec, paths, model_folder))
+    store = open_or_write(stores, key, lambda folder: _make(spec, paths, model_folder))
     return store.with_fact("modelFolder", str(model_folder))
 
 
@@ -51,9 +51,7 @@ def _read(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
     return Examples({"text": texts, "label": labels}, np.arange(len(texts))), table
 
 
-def _make(
-    spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path
-) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> Made:
     splits, counts = read_splits(spec.data, paths, _read, identity="text")
     labels = fit_labels(splits)
     tokenizer = pretrained.load_tokenizer(model_folder)

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from thaw_trainer.disk import writing
 
 _FACTS = "facts.json"
+
+Made: TypeAlias = tuple[dict[str, Any], dict[str, pa.Table]]
+"""A new store's facts, and its table for each split."""
 
 
 class PreparedStore:
@@ -58,25 +61,28 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def open_or_write(
-    root: Path, key: str, make: Callable[[], tuple[dict[str, Any], dict[str, pa.Table]]]
-) -> PreparedStore:
+def open_or_write(root: Path, key: str, make: Callable[[Path], Made]) -> PreparedStore:
     """The store of this key below `root`, made first when it is not there.
+
+    Args:
+        make: given the store's folder, into which it may write files of its own; returns facts, and a table per split.
 
     Raises:
         TrainerError: OutputNotWritable, or what `make` raises.
     """
     folder = root / key
     if not folder.is_dir():
-        facts, tables = make()
+        unfinished = root / f"{key}.unfinished"
         with writing(root):
-            _write(root / f"{key}.unfinished", facts, tables).rename(folder)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        facts, tables = make(unfinished)
+        with writing(root):
+            _write(unfinished, facts, tables).rename(folder)
     return PreparedStore(folder)
 
 
 def _write(folder: Path, facts: dict[str, Any], tables: dict[str, pa.Table]) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     for split, table in tables.items():
         with (folder / f"{split}.arrow").open("wb") as file:
             with pa.ipc.new_file(file, table.schema) as out:

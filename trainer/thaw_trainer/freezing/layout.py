@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from torch import nn
 
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
+from thaw_trainer.freezing.known_blocks import known_blocks
 
 _BLOCKS_FIELD = "spec.model.blocks"
 _SMALL_LIST = 0.2
@@ -80,11 +81,12 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
 
     Args:
         listed: names of the blocks' modules, from the lowest up, for a module that has no such list. What is defined
-            before the first of them is the stem, all else the head.
+            before the first of them is the stem, between two of them the lower one's, and what follows the head.
 
     Raises:
         TrainerError: ModelUnreadable: the module has no list of blocks, or not the modules that are listed.
     """
+    listed = listed or known_blocks(model)
     stacks = [_listed_stack(model, listed)] if listed else _find_stacks(model)
     if not stacks:
         message = f"{type(model).__name__} has no list of blocks that can be told apart; name them"
@@ -95,7 +97,7 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
         names_of.setdefault(id(tensor), []).append(name)
     kinds = {name: _kinds(name, modules) for names in names_of.values() for name in names}
     every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    places = _places_around(every, stacks[0]) if listed else _places(every, stacks, kinds)
+    places = _places_around(every, stacks[0], kinds) if listed else _places(every, stacks, kinds)
     place, size, kind, aliases = {}, {}, {}, {}
     for name, tensor in model.named_parameters():
         if not tensor.requires_grad:
@@ -135,13 +137,21 @@ def _listed_stack(model: nn.Module, listed: Sequence[str]) -> _Stack:
     return _Stack("", tuple((name,) for name in listed), 0)
 
 
-def _places_around(names: list[str], stack: _Stack) -> dict[str, int]:
-    """Places by order of definition alone, around blocks that were listed."""
+def _places_around(names: list[str], stack: _Stack, kinds: dict[str, frozenset[str]]) -> dict[str, int]:
+    """Places by order of definition alone, around blocks that were listed: what lies between two of them follows the
+    lower one, and a norm right behind the last one, in the same container, is of it."""
+    blocks = [stack.block_of(name) for name in names]
+    ends = max((index for index, block in enumerate(blocks) if block is not None), default=-1)
+    container = stack.blocks[-1][0].rpartition(".")[0]
+    for index in range(ends + 1, len(names)):
+        if not container or not _is_inside(names[index], container) or "norm" not in kinds[names[index]]:
+            break
+        ends = index
     places: dict[str, int] = {}
-    for name in names:
-        block = stack.block_of(name)
-        begun = any(place >= 0 for place in places.values())
-        places[name] = block if block is not None else stack.last + 1 if begun else -1
+    last = -1
+    for index, (name, block) in enumerate(zip(names, blocks, strict=True)):
+        last = block if block is not None else last
+        places[name] = last if index <= ends else stack.last + 1
     return places
 
 

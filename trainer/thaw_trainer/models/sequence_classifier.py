@@ -1,17 +1,13 @@
 """A transformers model for sequence classification: any family that AutoModelForSequenceClassification knows."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from thaw_api.model import ModelSpec
-from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models import pretrained
-
-_HEAD_DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "cls_dropout")
-_PROBE = 0.4321
+from thaw_trainer.models.head_dropout import set_head_dropout
 
 
 def load_config(folder: Path, spec: ModelSpec, labels: list[str], pad_token_id: int | None) -> Any:
@@ -29,24 +25,8 @@ def load_config(folder: Path, spec: ModelSpec, labels: list[str], pad_token_id: 
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
     config.use_cache = False
-    if spec.head.dropout is not None:
-        # XLM's summary gives the labels itself, XLNet's is followed by a layer that does.
-        summary = f"summary_{'first' if getattr(config, 'summary_proj_to_labels', False) else 'last'}_dropout"
-        name = next((name for name in (*_HEAD_DROPOUTS, summary) if _is_read(config, name)), None)
-        if name is None:
-            raise TrainerError(
-                MODEL_UNREADABLE, f"{config.model_type} has no dropout before its head", "spec.model.head.dropout"
-            )
-        setattr(config, name, spec.head.dropout)
+    set_head_dropout(config, spec.head.dropout, build_empty)
     return config
-
-
-def _is_read(config: Any, dropout: str) -> bool:
-    """Whether the family makes a dropout of a setting: some configurations have one that their head does not read, and
-    some heads read one that their configuration lacks."""
-    probe = deepcopy(config)
-    setattr(probe, dropout, _PROBE)
-    return any(isinstance(module, nn.Dropout) and module.p == _PROBE for module in build_empty(probe).modules())
 
 
 def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:

@@ -19,6 +19,12 @@ from thaw_trainer.outputs.wording import made_by
 
 LISTED_LABELS = 200
 _FEW_ROWS = 10
+PIPELINE_TAGS = {
+    "causal-lm": "text-generation",
+    "face-recognition": "image-feature-extraction",
+    "speech-recognition": "automatic-speech-recognition",
+}
+"""Our tasks that the hub calls otherwise."""
 _HUB_METRICS = {"mcc": "matthews_correlation"}
 """Our metrics that the hub calls otherwise."""
 
@@ -39,7 +45,7 @@ def card_of(summary: RunSummary) -> str:
     best = summary.best.best_report()
     metrics, classes, labels = view.metric_rows(summary), view.class_rows(summary), summary.facts.get("labels", [])
     return render(
-        "model_card.md.jinja",
+        f"model_card/{spec.task}.md.jinja",
         front_matter=yaml.safe_dump(front_matter(summary, spec), sort_keys=False, allow_unicode=True),
         summary=summary,
         spec=spec,
@@ -58,13 +64,20 @@ def card_of(summary: RunSummary) -> str:
         fingerprint=summary.facts.get("fingerprint"),
         manifest=view.manifest_text(summary),
         made_by=made_by(),
+        library=summary.facts.get("library", "transformers"),
+        sound_rate=summary.facts.get("sound", {}).get("rate"),
+        image_size=summary.facts.get("image", {}).get("size"),
     )
 
 
 def front_matter(summary: RunSummary, spec: FineTuneJobSpec) -> dict[str, Any]:
     """What the hub reads. It says nothing that the run does not know, such as a licence or a language."""
     metrics = [row for row in view.metric_rows(summary) if row.test is not None and math.isfinite(row.test)]
-    matter: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": spec.task, "tags": ["thaw", "fine-tuned"]}
+    matter: dict[str, Any] = {
+        "library_name": summary.facts.get("library", "transformers"),
+        "pipeline_tag": PIPELINE_TAGS.get(spec.task, spec.task),
+        "tags": ["thaw", "fine-tuned"],
+    }
     if spec.model.uri.startswith("hf:") and spec.model.init == "pretrained":
         matter["base_model"] = spec.model.uri.removeprefix("hf:").removeprefix("//").partition("@")[0]
     if metrics:

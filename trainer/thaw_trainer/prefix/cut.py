@@ -38,7 +38,11 @@ def cut_below(model: nn.Module, layout: Layout, boundary: int) -> Cut:
     for number, modules in enumerate(layout.block_modules[:boundary]):
         over = number + 1 == boundary or layout.stack_of[number] != layout.stack_of[number + 1]
         if over:
-            ends.append((*modules, *_modules_at(model, layout, number, outside=modules)))
+            follow = _modules_at(model, layout, number, outside=modules)
+            own = layout.stack_of[number]
+            ends.append(
+                (*modules, *(name for name in follow if not _is_shared_by_blocks(model, layout, name, own + 1)))
+            )
         else:
             inner.extend(modules)
     return Cut(boundary, tuple(ends), tuple(inner))
@@ -64,7 +68,9 @@ def _modules_at(model: nn.Module, layout: Layout, place: int, outside: tuple[str
     return found
 
 
-def _is_shared_by_blocks(model: nn.Module, layout: Layout, name: str) -> bool:
-    inside_a_stack = any(stack and name.startswith(f"{stack}.") for stack in layout.stacks)
+def _is_shared_by_blocks(model: nn.Module, layout: Layout, name: str, first: int = 0) -> bool:
+    """Whether a module is a stack's own embedding or norm, of stack number `first` or a later one: it is defined before
+    the stack's blocks, and may be called behind them (wav2vec2's norm)."""
+    inside_a_stack = any(stack and name.startswith(f"{stack}.") for stack in list(layout.stacks)[first:])
     kind = type(model.get_submodule(name)).__name__.lower()
     return inside_a_stack and ("embedding" in kind or "norm" in kind)

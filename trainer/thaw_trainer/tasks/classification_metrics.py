@@ -32,6 +32,14 @@ def confusion_counts(predicted: NDArray[np.int64], labels: NDArray[np.int64], cl
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def top_share(logits: NDArray[np.float32], labels: NDArray[np.int64], best: int) -> float:
+    """Share of the rows whose true class is among the `best` likeliest ones; ties count as misses."""
+    true = logits[np.arange(len(labels)), labels]
+    above = (logits > true[:, None]).sum(axis=1)
+    ties = (logits == true[:, None]).sum(axis=1) - 1
+    return float((above + ties < best).mean())
+
+
 def _matthews(hits: float, true: NDArray[np.float64], guessed: NDArray[np.float64]) -> float:
     """Correlation of true and guessed classes; 0 where either side is always the same class."""
     rows = true.sum()

@@ -4,7 +4,14 @@ from importlib import import_module
 
 from thaw_trainer.tasks.protocol import TaskKind
 
-_MODULES = {"text-classification": "thaw_trainer.tasks.text_classification"}
+_MODULES = {
+    "text-classification": "thaw_trainer.tasks.text_classification",
+    "token-classification": "thaw_trainer.tasks.token_classification",
+    "image-classification": "thaw_trainer.tasks.image_classification",
+    "face-recognition": "thaw_trainer.tasks.face_recognition",
+    "audio-classification": "thaw_trainer.tasks.audio_classification",
+    "speech-recognition": "thaw_trainer.tasks.speech_recognition",
+}
 
 
 def find_task(name: str) -> TaskKind:

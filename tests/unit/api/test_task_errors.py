@@ -1,0 +1,87 @@
+"""What a spec asks of its task that the task does not have, each error at its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.manifests import errors_of, parameter
+from thaw_api import FieldError
+from thaw_api.reference import reference_text
+from thaw_api.tasks import TASKS
+
+IMAGES = {"task": "image-classification"}
+TEXT = "task text-classification"
+
+ASKED: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {"data.train.format": "imagefolder"},
+        "data.train.format",
+        f"{TEXT} reads csv, tsv, jsonl, parquet; found imagefolder",
+    ),
+    ({"model.uri": "timm://resnet18"}, "model.uri", f"timm: has no models for {TEXT}"),
+    (
+        {"data.augment": [{"horizontalFlip": {}}]},
+        "data.augment[0].horizontalFlip",
+        f"{TEXT} has no such step; it has none yet",
+    ),
+    (
+        IMAGES | {"data.features": [{"resize": {"size": 32}}, {"lower": {}}]},
+        "data.features[1].lower",
+        "task image-classification has no such step; it has resize",
+    ),
+    (IMAGES | {"data.augment": [{"rotation": {}}]}, "data.augment[0].rotation.degrees", "required, and missing"),
+    (
+        IMAGES | {"data.augment": [{"rotation": {"degrees": 200}}]},
+        "data.augment[0].rotation.degrees",
+        "must be less than or equal to 180; found 200",
+    ),
+    (
+        IMAGES | {"data.augment": [{"rotation": {"degres": 20}}]},
+        "data.augment[0].rotation.degres",
+        "unknown field; did you mean degrees?",
+    ),
+    (
+        IMAGES | {"data.augment": [{"rotation": 20}]},
+        "data.augment[0].rotation",
+        "a step's options are a mapping, {} for none; found 20",
+    ),
+    (
+        IMAGES | {"data.augment": [{"colorJitter": {}}]},
+        "data.augment[0].colorJitter",
+        "changes nothing: give brightness, contrast, saturation or hue",
+    ),
+    ({"model.head": {"embedding": 64}}, "model.head.embedding", f"{TEXT} has no embedding; face-recognition has"),
+    (
+        IMAGES | {"data.columns": {"text": "a"}},
+        "data.columns.text",
+        "task image-classification has no such role; it has image, label",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "path", "message"), ASKED, ids=[row[1] for row in ASKED])
+def test_each_error_names_its_field(changes: dict[str, Any], path: str, message: str) -> None:
+    errors = errors_of(changes)
+    assert FieldError(f"spec.{path}", message) in errors or [
+        each for each in errors if each.path == f"spec.{path}" and message in each.message
+    ], errors
+
+
+def test_a_searched_step_is_looked_at_too() -> None:
+    changes = IMAGES | {
+        "data.augment": [{"rotation": {"degrees": 20}}],
+        "search.parameters": [parameter("data.augment[0].rotation.degrees", choice={"values": [10, 400]})],
+    }
+    (error,) = errors_of(changes)
+    assert error.path == "spec.search.parameters[0]"
+    assert "with value 400" in error.message
+
+
+def test_every_step_is_in_the_reference() -> None:
+    text = reference_text()
+    for name, task in TASKS.items():
+        for of, steps in (("features", task.features), ("augment", task.augmentation)):
+            assert not steps or f"### {of} of {name}" in text
+            assert [step for step in steps if f"| `{step}` | " not in text] == []

@@ -1,0 +1,173 @@
+"""Sounds of folders and tables, decoded and brought to a model's rate once.
+
+Samples are kept as 16-bit numbers, one ragged column; their lengths for batches are tenths of a second.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from thaw_api.data import DataSource, DataSpec
+from thaw_trainer.data.batches import length_classes, merge_rare_classes
+from thaw_trainer.data.examples import Examples, Read
+from thaw_trainer.data.store import digest
+from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
+
+_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au")
+_METADATA = ("metadata.csv", "metadata.jsonl")
+"""Tables of an audiofolder, as datasets names them; their column `file_name` is relative to the folder."""
+_ROWS_OF_A_CLASS = 16
+UNITS_PER_SECOND = 10
+"""Length classes are in tenths of a second."""
+
+
+def source_digest(path: Path) -> str:
+    """A short name for all bytes of a source: a table and what lies beside it, or a folder."""
+    folder = path if path.is_dir() else path.parent
+    sounds = sound_files(folder) if path.is_dir() or path.suffix != ".parquet" else []
+    files = [
+        *([path] if path.is_file() else (folder / name for name in _METADATA if (folder / name).is_file())),
+        *sounds,
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = list(pool.map(lambda file: hashlib.sha256(file.read_bytes()).hexdigest(), files))
+    return digest([str(file.relative_to(folder)) for file in files], digests)
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """The sounds below a folder, in order of their paths."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS)
+
+
+def reader(role: str, from_folders: bool) -> Callable[[DataSpec, DataSource, Path, str], Read]:
+    """Reads examples of columns `audio` (encoded bytes, or the file), `role`, and `content`, a digest of the bytes.
+
+    Args:
+        role: what is said of a sound: `text` or `label`.
+        from_folders: whether an audiofolder without a table has the role in the names of its folders.
+    """
+
+    def read(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
+        table = _table(data, source, path, field, role if from_folders else None)
+        name = role if path.is_dir() and not _metadata(path) else data.columns.get(role, role)
+        told = text_column(table, name, f"spec.data.columns.{role}")
+        audio = table["audio"].to_pylist()
+        columns: dict[str, Sequence[Any]] = {"audio": audio, role: told, "content": [_content(each) for each in audio]}
+        return Examples(columns, np.arange(len(told))), table
+
+    return read
+
+
+def decoded(rows: Examples, rate: int) -> list[NDArray[np.int16]]:
+    """The samples of each example at a rate in Hz, channels averaged.
+
+    Raises:
+        TrainerError: DataUnreadable, with the file or row.
+    """
+
+    def decode(place: int) -> NDArray[np.int16]:
+        audio = rows.columns["audio"][place]
+        what = audio if isinstance(audio, str) else f"row {rows.ids[place]}"
+        try:
+            samples = read_samples(audio, rate)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise TrainerError(DATA_UNREADABLE, f"{what} is no readable sound: {error}", "spec.data") from error
+        if not len(samples):
+            raise TrainerError(DATA_INVALID, f"{what} has no samples", "spec.data")
+        return samples
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(decode, range(len(rows))))
+
+
+def read_samples(audio: bytes | str, rate: int) -> NDArray[np.int16]:
+    """The samples of a sound at a rate in Hz.
+
+    Args:
+        audio: its encoded bytes, or its file.
+    """
+    import soundfile
+    import soxr
+
+    samples, own_rate = soundfile.read(io.BytesIO(audio) if isinstance(audio, bytes) else audio, dtype="float32")
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    at_rate = mono if own_rate == rate else soxr.resample(mono, own_rate, rate)
+    return np.asarray(np.clip(np.round(at_rate * 32768.0), -32768, 32767), dtype=np.int16)
+
+
+def units(samples: NDArray[np.int64], rate: int) -> NDArray[np.int32]:
+    """Lengths in tenths of a second, rounded up."""
+    return np.asarray(-(-samples * UNITS_PER_SECOND // rate), dtype=np.int32)
+
+
+def fit_classes(lengths: dict[str, NDArray[np.int32]]) -> list[int]:
+    """Length classes for the splits' lengths in units."""
+    longest = int(max(each.max() for each in lengths.values()))
+    return [int(width) for width in merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)]
+
+
+def _table(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> pa.Table:
+    """A table whose column `audio` holds bytes or absolute paths."""
+    if path.is_dir():
+        metadata = _metadata(path)
+        if metadata is None:
+            return _folder_table(path, field, folder_role)
+        table = read_table(metadata, None, field)
+        names = text_column(table, "file_name", f"{field}.uri")
+        return _with_audio(table, "file_name", pa.array([str(path / name) for name in names]))
+    if source.format == "audiofolder":
+        raise TrainerError(DATA_INVALID, f"{path} is a file; an audiofolder is a folder", f"{field}.uri")
+    table = read_table(path, source.format, field)
+    name, where = data.columns.get("audio", "audio"), "spec.data.columns.audio"
+    values = column(table, name, where)
+    if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
+        values = pc.struct_field(values, "bytes")
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pa.array([str(path.parent / each) for each in values.to_pylist()])
+    elif not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        raise TrainerError(
+            DATA_INVALID, f"column {name!r} holds {values.type}, neither paths nor encoded sounds", where
+        )
+    return _with_audio(table, name, values)
+
+
+def _with_audio(table: pa.Table, replaced: str, values: Any) -> pa.Table:
+    kept = table.drop_columns([name for name in table.column_names if name in (replaced, "audio")])
+    return kept.append_column("audio", values)
+
+
+def _folder_table(folder: Path, field: str, role: str | None) -> pa.Table:
+    files = sound_files(folder)
+    if role is None:
+        raise TrainerError(
+            DATA_INVALID, f"{folder} has no {' or '.join(_METADATA)} with what is said in its sounds", f"{field}.uri"
+        )
+    loose = [file for file in files if file.parent == folder]
+    if loose or not files:
+        message = f"{len(loose)} sounds outside a folder of their label" if loose else "no sounds"
+        raise TrainerError(DATA_INVALID, f"{folder} has {message}", f"{field}.uri")
+    return pa.table(
+        {"audio": [str(file) for file in files], role: [file.relative_to(folder).parts[0] for file in files]}
+    )
+
+
+def _metadata(folder: Path) -> Path | None:
+    return next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+
+
+def _content(audio: bytes | str) -> str:
+    try:
+        encoded = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
+    except OSError as error:
+        raise TrainerError(DATA_UNREADABLE, f"{audio!r} is no readable sound: {error}", "spec.data") from error
+    return hashlib.sha256(encoded).hexdigest()[:16]

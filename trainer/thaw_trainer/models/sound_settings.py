@@ -1,0 +1,56 @@
+"""How a model of transformers wants its sounds: wav2vec2 and its kin, which read samples."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
+from thaw_trainer.models.pretrained import URI_FIELD
+
+
+@dataclass(frozen=True)
+class SoundSettings:
+    """How a model wants its sounds."""
+
+    rate: int = 16000
+    """Samples per second."""
+    normalize: bool = True
+    """Whether each sound gets mean 0 and deviation 1."""
+    mask: bool = False
+    """Whether the model is told which samples are padding: one with group norm must not be (its paper did not)."""
+
+
+def sound_settings(folder: Path) -> SoundSettings:
+    """From preprocessor_config.json, where the folder has one."""
+    file = folder / "preprocessor_config.json"
+    try:
+        given = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise TrainerError(MODEL_UNREADABLE, f"{file} is no readable json: {error}", URI_FIELD) from error
+    return SoundSettings(
+        given.get("sampling_rate", 16000), given.get("do_normalize", True), given.get("return_attention_mask", False)
+    )
+
+
+def check_reads_samples(config: Any) -> None:
+    """Raises TrainerError ModelUnreadable for a model that reads spectra."""
+    if not hasattr(config, "conv_kernel"):
+        raise TrainerError(
+            MODEL_UNREADABLE,
+            f"{config.model_type} reads no samples: use wav2vec2, hubert, wavlm or their kin",
+            URI_FIELD,
+        )
+
+
+def feature_extractor(settings: SoundSettings) -> Any:
+    """transformers' own, which does to a sound what the batches do."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    return Wav2Vec2FeatureExtractor(
+        feature_size=1,
+        sampling_rate=settings.rate,
+        padding_value=0.0,
+        do_normalize=settings.normalize,
+        return_attention_mask=settings.mask,
+    )
