@@ -22,7 +22,7 @@ def rows_of(out: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     fingerprint = json.loads((out / "result.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
     stores = [PreparedStore(facts.parent) for facts in sorted(out.glob("prepared/*/facts.json"))]
     store = next(store for store in stores if store.facts["fingerprint"] == fingerprint)
-    splits = ("train", "validation", "test")
+    splits = ("train", "test")
     pixels = {split: np.load(store.folder / f"{split}.npy") for split in splits}
     return {
         split: (pixels[split].reshape(len(pixels[split]), -1) / 255, store.table(split)["label"].to_numpy())
@@ -38,15 +38,15 @@ def tested(out: Path) -> float:
 def main() -> int:
     """Prints the accuracies; the exit status is 1 unless the transfer was worth something."""
     rows = rows_of(HERE / "out")
-    pixels, labels = (np.concatenate([rows[split][side] for split in ("train", "validation")]) for side in (0, 1))
+    pixels, labels = rows["train"]
     test_pixels, test_labels = rows["test"]
     linear = LogisticRegression(max_iter=1000).fit(pixels, labels).score(test_pixels, test_labels)
     common = Counter(labels.tolist()).most_common(1)[0][0]
     fine_tuned, scratch = tested(HERE / "out"), tested(HERE / "out-scratch")
     lines = [
-        ("fine-tuned", fine_tuned, f"{len(rows['train'][1])} pictures trained on, {len(test_labels)} tested"),
+        ("fine-tuned", fine_tuned, f"{len(labels)} pictures trained on, {len(test_labels)} tested"),
         ("from scratch", scratch, "the same network and search, random weights, nothing frozen"),
-        ("pixels", linear, f"logistic regression on {len(labels)} pictures, validation included"),
+        ("pixels", linear, f"logistic regression on the same {len(labels)} pictures"),
         ("guess", float((test_labels == common).mean()), "the same digit for all"),
     ]
     for name, value, explanation in lines:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from thaw_api.job import FineTuneJob, FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count, trial_spec
+from thaw_api.tasks import LIBRARIES
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import ALL_TRIALS_FAILED, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _CHANGEABLE = {"output", "cluster", "suspend", "restartPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
 """Fields of the spec that may differ between two runs into the same folder."""
+
+_LIBRARY_MODEL_BYTES = 350_000_000
+"""What to reckon with for a library's own model, whose weights are not there yet; a ResNet-152 has 240 MB."""
 
 
 def one_machine(spec: FineTuneJobSpec) -> "RaySession":
@@ -170,6 +174,8 @@ def _check_inputs(spec: FineTuneJobSpec, roots: UriRoots) -> int:
         source = getattr(spec.data, name)
         if source is not None:
             resolve_data(source.uri, f"spec.data.{name}.uri", roots)
+    if spec.model.uri.partition(":")[0] in LIBRARIES:
+        return _LIBRARY_MODEL_BYTES  # it is fetched when the job is prepared
     folder = resolve_model(spec.model.uri, "spec.model.uri", roots)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
