@@ -75,8 +75,19 @@ def together(tiny: TinyJob, trials: list[FineTuneJobSpec], cache: Path, **how: A
         {"training.optimizer.name": "sgd"},
         {"training.optimizer.name": "sgd", "training.optimizer.momentum": 0.0},
         head_phase({"fraction": 1.0}, warmup=5, schedule="cosine", weightDecay=0.3),
+        {"model.adapter": {"method": "lora", "rank": 2}},
     ],
-    ids=["plain", "accumulated", "clipped", "unclipped", "smoothed", "sgd", "sgd-without-momentum", "own-settings"],
+    ids=[
+        "plain",
+        "accumulated",
+        "clipped",
+        "unclipped",
+        "smoothed",
+        "sgd",
+        "sgd-without-momentum",
+        "own-settings",
+        "beside-an-adapter",
+    ],
 )
 def test_each_is_what_it_would_be_alone(
     tiny: TinyJob, cache: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -189,6 +200,7 @@ def test_kinship_looks_past_each_trials_own_optimizer(tiny: TinyJob, changes: di
         {"training.optimizer": {"name": "sgd"}},
         {"freezing": {"preset": "last-n", "depth": 1}},
         {"model.head": {"dropout": 0.3}},
+        {"model.adapter": {"method": "lora"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -16,7 +16,7 @@ from thaw_trainer.loop.checkpoint import Checkpoints, Saved, load_moved
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
-from thaw_trainer.loop.randomness import seed_stream
+from thaw_trainer.loop.pristine import pristine_model
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
 
@@ -126,9 +126,8 @@ class Stage:
     def _leave_phase(self, phase: Phase, progress: Progress) -> None:
         """Ends the phase before `phase`; what `phase` begins with may be a better epoch's."""
         if phase.restore_best and progress.phase_step == 0 and progress.best_epoch:
-            seed_stream(self.spec.training.seed, "head")
             # Pristine tensors too: some may have been trained only after the best epoch.
-            self.model.load_state_dict(self.task.build().state_dict())
+            self.model.load_state_dict(pristine_model(self.task, self.spec).state_dict())
             load_moved(self.model, self.checkpoints.best_file(progress.best_epoch))
         self.prefix.leave()
 
