@@ -116,6 +116,15 @@ def test_heads_whose_phase_ends_in_mid_epoch_are_trained_one_by_one(tiny: TinyJo
     assert [len(losses) for losses in alone[0].losses][1:] == [2]
 
 
+@pytest.mark.parametrize(("schedule", "others"), [(HEAD, 2), ({"freezing": {"preset": "last-n", "depth": 1}}, 0)])
+def test_heads_share_steps_where_every_adapter_stays_frozen(
+    tiny: TinyJob, cache: Path, schedule: dict[str, Any], others: int
+) -> None:
+    trials, memory = specs(tiny, **schedule, **{"model.adapter": {"method": "dora", "rank": 2}}), GroupMemory()
+    train(tiny, trials[0], cache, "adapter", GroupSite(memory, tuple(spec.manifest() for spec in trials[1:])))
+    assert len(memory.places) == others
+
+
 def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
     step = groups.Group._step

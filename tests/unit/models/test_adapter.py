@@ -241,6 +241,32 @@ def test_layers_whose_weights_are_read_by_others_get_none() -> None:
         with_adapter(encoder, model_spec())
 
 
+def test_a_layer_elsewhere_that_ends_as_one_of_a_block_is_called_gets_none() -> None:
+    model = nn.Sequential()
+    model.before = nn.Module()
+    model.before.blocks = nn.ModuleList([nn.Sequential(nn.Linear(2, 2))])
+    model.blocks = nn.ModuleList([nn.Sequential(nn.Linear(9, 9)) for _ in range(2)])
+    model.head = nn.Linear(9, 2)
+    assert names_of_layers(with_adapter(model, model_spec())) == ["blocks.0.0", "blocks.1.0"]
+
+
+def test_listed_blocks_are_those_that_get_adapters() -> None:
+    listed = [f"bert.encoder.layer.{number}" for number in (1, 2)]
+    spec = model_spec().model_copy(update={"blocks": listed})
+    model = with_adapter(family_model("bert"), spec)
+    inside = [name for name in linear_layers(family_model("bert")) if name.startswith(tuple(listed))]
+    assert names_of_layers(model) == inside
+    assert find_layout(model, listed).names(-1, -1) == []
+
+
+def test_a_rank_that_the_groups_of_a_convolution_do_not_divide_is_refused() -> None:
+    blocks = nn.ModuleList([nn.Conv1d(4, 4, 1, groups=2) for _ in range(2)])
+    model = nn.Sequential(nn.Linear(4, 4), blocks, nn.Linear(4, 2))
+    with pytest.raises(TrainerError, match="peft cannot adapt") as caught:
+        with_adapter(model, model_spec(rank=3, targets=["0", "1"]))
+    assert caught.value.field == "spec.model.adapter"
+
+
 def test_a_tied_layer_gets_none() -> None:
     blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)) for _ in range(2)])
     blocks[1][0].weight = blocks[0][0].weight  # type: ignore[index]

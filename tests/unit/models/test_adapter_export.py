@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, ResNetConfig
 
 from tests.unit.models.test_adapter import METHODS, model_spec, shake
 from tests.unit.tasks.pair_verification import Encoder
@@ -75,6 +75,26 @@ def test_peft_loads_adapter_and_head_onto_the_base(tmp_path: Path, family: str, 
     assert torch.allclose(said_by(loaded), said, atol=1e-5)
     saved = load_file(folder / "adapter" / "adapter_model.safetensors")
     assert sum(tensor.numel() for tensor in saved.values()) < 0.5 * sum(p.numel() for p in base.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@torch.no_grad()
+def test_convolutions_are_merged_too(tmp_path: Path, method: str) -> None:
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[2, 2], layer_type="basic", num_labels=3)
+    torch.manual_seed(0)
+    spec = model_spec(method, targets=["convolution"])
+    model = with_adapter(AutoModelForImageClassification.from_config(config), spec).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    before = model(pixels).logits
+    shake(model)
+    said = model(pixels).logits
+    assert not torch.allclose(said, before, atol=1e-2)
+    export_model(SavesNothing(), model, spec, tmp_path)  # type: ignore[arg-type]
+    assert torch.allclose(model(pixels).logits, said, atol=1e-5)
+    torch.manual_seed(0)
+    base = AutoModelForImageClassification.from_config(config)
+    loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    assert torch.allclose(loaded(pixels).logits, said, atol=1e-5)
 
 
 def test_an_adapter_of_a_few_layers_is_found_again(tmp_path: Path) -> None:

@@ -18,8 +18,16 @@ DORA: dict[str, Any] = {"model.adapter": {"method": "dora", "rank": 2}}
 @pytest.mark.parametrize("adapter", [LORA, DORA], ids=["lora", "dora"])
 @pytest.mark.parametrize(
     ("schedule", "blocks"),
-    [(HEAD, [3] * 4), (TOP, [2] * 4), (GRADUAL, [3, 2, 1, 0, 0]), (REFREEZING, [1] * 4)],
-    ids=["head", "top", "gradual", "refreezing"],
+    [
+        (HEAD, [3] * 4),
+        (TOP, [2] * 4),
+        (GRADUAL, [3, 2, 1, 0, 0]),
+        (REFREEZING, [1] * 4),
+        (TOP | {"training.precision": "bfloat16"}, [2] * 4),
+        (TOP | {"model.dtype": "bfloat16"}, [2] * 4),
+        (TOP | {"training.activationCheckpointing": True}, [2] * 4),
+    ],
+    ids=["head", "top", "gradual", "refreezing", "autocast", "bfloat16", "recomputed"],
 )
 def test_losses_and_metrics_are_the_same_bits(
     tiny: TinyJob, cache: Path, adapter: dict[str, Any], schedule: dict[str, Any], blocks: list[int]
