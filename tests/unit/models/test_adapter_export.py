@@ -114,6 +114,7 @@ def test_the_configuration_is_the_same_bytes_and_names_the_hubs_model(tmp_path: 
     config = json.loads(texts[0])
     assert (config["base_model_name_or_path"], config["revision"]) == ("org/name", "abc")
     assert config["target_modules"] == ["blocks.0.0", "blocks.1.0", "blocks.2.0"]
+    assert config["modules_to_save"] == ["head", "norm"]
 
 
 class SavesNothing:

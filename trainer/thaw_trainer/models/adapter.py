@@ -46,9 +46,8 @@ def with_adapter(model: nn.Module, spec: ModelSpec) -> nn.Module:
     layout = find_layout(model, spec.blocks)
     head = set(layout.names(layout.blocks, layout.blocks))
     layers = _chosen_layers(model, layout, spec.adapter.targets)
-    device = next(model.parameters()).device
     try:
-        with device, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peft finds out by itself, such as that Conv1D is transposed
             inject_adapter_in_model(_peft_config(spec.adapter, model, layers), model, NAME)
     except ValueError as error:  # a rank that the groups of a convolution do not divide, say
