@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from tests.unit.tasks.pair_verification import PairVerification, verification_spec
+from tests.unit.tasks.pair_verification import ENTRY, PairVerification, verification_spec
 from tests.unit.tiny_jobs import GRADUAL, Killed, TinyJob, die_after, run
+from thaw_api.tasks import TASKS
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.schedule import resolve_schedule
 from thaw_trainer.loop.pristine import pristine_model
@@ -33,6 +35,11 @@ RESTORING: dict[str, Any] = {
         ]
     }
 }
+
+
+@pytest.fixture(autouse=True)
+def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "reinforcement-learning", ENTRY)
 
 
 def layout_of(tiny: TinyJob, changes: dict[str, Any]) -> Layout:
@@ -169,3 +176,39 @@ def test_any_task_has_adapters(tmp_path: Path) -> None:
     assert {name for name in moved if ".lora_" not in name} == {"head.weight", "head.bias", "norm.weight", "norm.bias"}
     assert {name.partition(".lora_")[0] for name in moved if ".lora_" in name} == {f"blocks.{n}.0" for n in range(3)}
     assert told.reports[0]["trainable"] < told.reports[0]["total"]
+
+
+class Reading(nn.Module):
+    """A block that reads the weight of its layer without calling it, as some networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called, self.read = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.called(nn.functional.linear(x, self.read.weight)))
+
+
+class ReadingVerification(PairVerification):
+    """Pairs, with such blocks."""
+
+    def build(self) -> nn.Module:
+        """See Task."""
+        model: Any = super().build()
+        model.blocks = nn.ModuleList([Reading() for _ in range(3)])
+        return model  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("schedule", "layers"), [({}, 3), ({"freezing": {"preset": "last-n", "depth": 1}}, 1)])
+def test_an_adapter_that_cannot_learn_is_told(tmp_path: Path, schedule: dict[str, Any], layers: int) -> None:
+    spec = verification_spec(LORA | schedule | {"training.epochs": 2})
+    for report in run(ReadingVerification(spec), spec, tmp_path).reports:
+        (told,) = report["warnings"]
+        assert told.startswith(f"adapters of {layers} layers had no gradient: the model does not call blocks.")
+        assert "blocks.2.read" in told
+        assert "called" not in told
+
+
+def test_nothing_is_told_of_adapters_that_learn(tiny: TinyJob, folder: str) -> None:
+    told = tiny.run(tiny.spec(LORA | GRADUAL), folder)
+    assert [report["warnings"] for report in told.reports] == [[]] * 5

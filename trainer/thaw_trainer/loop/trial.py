@@ -154,7 +154,7 @@ def run_trial(
                 best_epoch=progress.best_epoch,
                 last=move == "end",
                 prefix=prefix.facts(),
-                warnings=[*warnings, *(_unreached(phases, progress) if move == "end" else ())],
+                warnings=[*warnings, *stage.warnings(), *(_unreached(phases, progress) if move == "end" else ())],
             ).as_dict()
             history.append(report)
             if gang.rank == 0:
@@ -185,6 +185,7 @@ def _train_epoch(
     first = progress.step
     while True:
         stage.enter(progress)
+        stage.watch_adapters()
         # A stage that begins in mid-epoch has numbers of its own: what was drawn before it makes no difference.
         stream = "training" if progress.step == first else f"training from step {progress.step}"
         seed_stream(spec.training.seed, stream, progress.epoch, gang.rank)

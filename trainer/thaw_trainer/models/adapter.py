@@ -24,6 +24,7 @@ NAME = "default"
 """What peft calls the adapter in names of tensors; its files do without."""
 
 _FIELD = "spec.model.adapter"
+_PART = ".lora_"
 _NOT_CALLED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 """Modules that read the weights of their layers without calling them: an adapter there would do nothing."""
 _SHOWN = 8
@@ -80,6 +81,16 @@ def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+
+
+def is_adapters(tensor: str) -> bool:
+    """Whether a tensor's name is one of an adapter's."""
+    return _PART in tensor
+
+
+def layer_of(tensor: str) -> str:
+    """Name of the layer that an adapter's tensor belongs to."""
+    return tensor.partition(_PART)[0]
 
 
 def is_called(name: str, target: str) -> bool:
