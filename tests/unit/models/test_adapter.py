@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -119,6 +119,7 @@ def test_the_meta_device_has_the_same_layout(family: str, method: str) -> None:
     assert find_layout(empty) == find_layout(adapted(family, method))
 
 
+@settings(deadline=None)  # it builds a model each time
 @given(
     rank=st.integers(1, 9),
     alpha=st.none() | st.floats(0.5, 64),
