@@ -47,6 +47,7 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         f"{plan['stepsPerEpoch']} steps an epoch",
         f"model   {model['parameters']:,} parameters in {model['tensors']} tensors: stem {model['stem']:,}, "
         f"{model['blocks']} blocks, head {model['head']:,}",
+        *_adapter(model["adapter"]),
         f"search  {search['trials']} trial{'s' * (search['trials'] > 1)} of at most {search['epochs']} epochs "
         f"by {search['metric']}",
         f"cache   {_cache(plan['prefixCache'])}",
@@ -76,6 +77,13 @@ def _lines(plan: dict[str, Any]) -> list[str]:
     ]
     notes = [note for phase in plan["phases"] for note in _notes(phase)]
     return [*lines, *table, *(["", *notes] if notes else [])]
+
+
+def _adapter(adapter: dict[str, Any] | None) -> list[str]:
+    if adapter is None:
+        return []
+    size = f"{adapter['parameters']:,} parameters in {adapter['tensors']} tensors"
+    return [f"adapter {adapter['method']} of rank {adapter['rank']}: {size}; all else below the head is fixed"]
 
 
 def _cache(cache: dict[str, Any]) -> str:

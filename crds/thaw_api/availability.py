@@ -9,15 +9,17 @@ from thaw_api.tasks import LIBRARIES, TASKS
 _MODEL_SCHEMES = ("hf", "pkg", "file", "pvc", *LIBRARIES)
 _DATA_SCHEMES = ("pkg", "file", "pvc")
 _OUTPUT_SCHEMES = ("file", "pvc")
+_LATE_ADAPTERS = ("qlora", "ia3")
 _FORMATS = {name for task in TASKS.values() for name in task.formats}
 
 
 def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
     """One error for each use of something that this version does not do yet."""
+    method = spec.model.adapter.method if spec.model.adapter else ""
     used = [
         (spec.task not in TASKS, f"task={spec.task}"),
         (_scheme(spec.model.uri) not in _MODEL_SCHEMES, f"model.uri={_scheme(spec.model.uri)}:"),
-        (spec.model.adapter is not None, "model.adapter"),
+        (method in _LATE_ADAPTERS, f"model.adapter.method={method}"),
         (bool(spec.data.clean), "data.clean"),
         (spec.data.batching.strategy == "pack", "data.batching.strategy=pack"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),

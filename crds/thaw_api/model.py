@@ -37,7 +37,7 @@ class HeadSpec(SchemaModel):
 
 
 class AdapterSpec(SchemaModel):
-    """A parameter-efficient adapter (peft) trained instead of the model's own tensors."""
+    """A parameter-efficient adapter (peft) that is trained, with the head, instead of the model's own tensors."""
 
     method: Literal["lora", "qlora", "dora", "ia3"]
     """The adapter's method."""
@@ -48,7 +48,8 @@ class AdapterSpec(SchemaModel):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
     targets: list[ShortText] | None = Field(default=None, min_length=1, max_length=64)
-    """Names of the modules that get an adapter; absent: the method's default for the architecture."""
+    """Names of the layers that get an adapter, or ends of names, such as query or attention.dense; absent: every
+    linear layer of the blocks."""
 
 
 class ModelSpec(SchemaModel):
@@ -68,6 +69,6 @@ class ModelSpec(SchemaModel):
     lists of like modules. What is defined before the first one is the stem, between two of them the lower one's, and
     behind the last one the head."""
     adapter: AdapterSpec | None = None
-    """Train an adapter instead of the model's own tensors."""
+    """Train an adapter and the head; the model's own tensors are fixed."""
 
     cluster_rules = (FILE_IS_LOCAL,)

@@ -45,7 +45,6 @@ _ROWS = {split: {"uri": "file:a"} for split in ("train", "validation", "test")}
 _PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "data": _ROWS, "output": {"uri": "file:a"}}
 """A spec that uses nothing but what there is; single choices are tried on it."""
 _BLOCKS = {
-    "model.adapter": {"method": "lora"},
     "data.clean": [{"step": {}}],
     "freezing.cache": {},
     "evaluation.slices": [{"name": "slice", "where": "true"}],

@@ -72,6 +72,22 @@ def test_what_goes_on_in_frozen_modules_is_told(tiny: TinyJob, tmp_path: Path) -
     assert plan["frozen"] == {"norms": "train", "dropout": "off"}
 
 
+def test_an_adapter_is_counted_beside_the_model_that_it_is_put_on(tiny: TinyJob, tmp_path: Path) -> None:
+    plain = plan_job(tiny.spec(), tiny.root, tmp_path / "plain")["model"]
+    spec = tiny.spec({"model.adapter": {"method": "lora", "rank": 2}, "freezing": {"preset": "last-n", "depth": 1}})
+    plan = plan_job(spec, tiny.root, tmp_path / "adapter")
+    model, (phase,) = plan["model"], plan["phases"]
+    block = 4 * 2 * (16 + 16) + 2 * 2 * (16 + 24)
+    assert plain["adapter"] is None
+    assert model["adapter"] == {"method": "lora", "rank": 2, "parameters": 3 * block, "tensors": 3 * 6 * 2}
+    assert (model["stem"], model["head"], model["blocks"]) == (plain["stem"], plain["head"], plain["blocks"])
+    assert model["parameters"] == plain["parameters"] + 3 * block
+    assert model["tensors"] == plain["tensors"] + 3 * 6 * 2
+    assert phase["parameters"] == plain["head"] + block
+    assert phase["share"] == phase["parameters"] / model["parameters"]
+    assert phase["frozenBelow"] == "stem and 2 blocks"
+
+
 @pytest.mark.parametrize(
     ("until", "text"),
     [

@@ -110,3 +110,40 @@ def test_the_key_of_all_inputs_follows_their_content(tmp_path: Path) -> None:
     assert prepared(tiny, {"training.optimizer.lr": 0.5}).key() == before
     write_csv(tmp_path / "train.csv", labelled_texts(seed=3))
     assert prepared(tiny).key() != before
+
+
+LORA: dict[str, Any] = {"model.adapter": {"method": "lora", "rank": 2}}
+
+
+def test_an_adapter_is_in_the_layout(tiny: TinyJob) -> None:
+    layout = prepared(tiny, LORA).layout
+    assert len(layout.names(0, 2)) == 3 * 6 * 2
+    assert layout.names(-1, -1) == []
+
+
+def test_a_target_that_matches_nothing_is_refused_before_training(tiny: TinyJob) -> None:
+    error = refusal(tiny, {"model.adapter": {"method": "lora", "targets": ["q_proj"]}})
+    assert (error.reason, error.field) == (SELECTOR_MATCHES_NOTHING, "spec.model.adapter.targets")
+
+
+def test_a_searched_target_that_matches_nothing_is_refused_before_training(tiny: TinyJob) -> None:
+    target = parameter("model.adapter.targets[0]", choice={"values": ["query", "q_proj"]})
+    error = refusal(tiny, searching(target, **{"model.adapter": {"method": "lora", "targets": ["query"]}}))
+    assert (error.reason, error.field) == (SELECTOR_MATCHES_NOTHING, "spec.search.parameters[0]")
+    assert "'q_proj' matches no linear layer" in error.message
+
+
+@pytest.mark.parametrize(
+    ("domain", "passes"),
+    [
+        ({"choice": {"values": [2, 4]}}, 4 * 8 // 2),
+        ({"choice": {"values": [2]}}, 4 * 8),
+        ({"int": {"min": 1, "max": 64}}, 4),
+    ],
+)
+def test_only_trials_with_one_adapter_are_expected_to_share_the_cache(
+    tiny: TinyJob, domain: dict[str, Any], passes: int
+) -> None:
+    changes = searching(parameter("model.adapter.rank", **domain), freezing={"preset": "head-only"}, **LORA)
+    found = prepared(tiny, changes | {"search.trials": 8, "search.algorithm": {"name": "random"}})
+    assert found.prefixes["file:model"].passes == {3: passes}

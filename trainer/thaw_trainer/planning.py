@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_api.model import AdapterSpec
 from thaw_api.search_space import objective, trial_count
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
@@ -32,11 +33,12 @@ def plan_job(spec: FineTuneJobSpec, base: Path, scratch: Path) -> dict[str, Any]
         "data": prepared.facts["counts"],
         "stepsPerEpoch": kind.open(spec, prepared.store_of(spec)).steps_per_epoch(),
         "model": {
-            "parameters": sum(layout.size.values()),
-            "tensors": len(layout.size),
+            "parameters": layout.total,
+            "tensors": len(layout.size) + len(layout.fixed),
             "blocks": layout.blocks,
-            "stem": _count(layout, layout.names(-1, -1)),
-            "head": _count(layout, layout.names(layout.blocks, layout.blocks)),
+            "stem": _whole(layout, -1),
+            "head": _whole(layout, layout.blocks),
+            "adapter": _adapter(spec.model.adapter, layout),
         },
         "search": {"trials": trial_count(spec), "epochs": spec.training.epochs, "metric": objective(spec)[0]},
         "frozen": {"norms": spec.freezing.frozen_norms, "dropout": spec.freezing.frozen_dropout},
@@ -68,7 +70,7 @@ def _phase(phase: Phase, layout: Layout, searched: bool) -> dict[str, Any]:
         "name": phase.name,
         "until": until_text(phase.until),
         "parameters": _count(layout, list(trained)),
-        "share": _count(layout, list(trained)) / sum(layout.size.values()),
+        "share": _count(layout, list(trained)) / layout.total,
         "tensors": len(trained),
         "lr": "searched"
         if searched
@@ -91,6 +93,21 @@ def _at_rate(phase: Phase, layout: Layout, rate: float) -> dict[str, Any]:
 
 def _place(place: int, layout: Layout) -> str:
     return "head" if place == layout.blocks else "stem" if place == -1 else f"block {place}"
+
+
+def _adapter(adapter: AdapterSpec | None, layout: Layout) -> dict[str, Any] | None:
+    """An adapter's size: with one, it is all that may be trained below the head."""
+    if adapter is None:
+        return None
+    names = layout.names(-1, layout.blocks - 1)
+    size = {"parameters": _count(layout, names), "tensors": len(names)}
+    return {"method": adapter.method, "rank": adapter.rank} | size
+
+
+def _whole(layout: Layout, place: int) -> int:
+    """Numbers at a place, those that nothing may train among them."""
+    fixed = sum(size for name, size in layout.fixed.items() if layout.place_of_name[name] == place)
+    return _count(layout, layout.names(place, place)) + fixed
 
 
 def _count(layout: Layout, names: list[str]) -> int:

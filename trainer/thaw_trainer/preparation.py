@@ -1,7 +1,10 @@
 """Everything that is known before training: stores for each searched value, and schedules that resolve."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ from thaw_trainer.errors import TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.progress import longest_phase
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.models.adapter import with_adapter
 from thaw_trainer.prefix.plan import PrefixPlan, plan_prefix
 from thaw_trainer.tasks.protocol import JobFiles, TaskKind
 
 _OF_THE_STORE = ("data", "model.uri")
 _OF_THE_SCHEDULE = ("freezing", "training.epochs")
+_OF_THE_ADAPTER = "model.adapter."
 _MOST_SCHEDULES = 256
 """A larger space of schedules is judged by so many of them."""
 
@@ -60,13 +65,14 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     variants = _variants(spec, _OF_THE_STORE)
     stores = {inputs_key(variant): kind.prepare(variant, files) for variant in variants}
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
-    layout = find_layout(kind.empty_model(spec, base), spec.model.blocks)
+    layout = _layout(spec, kind, base)
     phases = check_schedules(spec, layout)
+    _check_adapters(spec, kind, base)
     steps_per_epoch = kind.open(spec, base).steps_per_epoch()
     prefixes = {spec.model.uri: _plan_prefix(spec, layout, steps_per_epoch)}
     for variant in variants:
         if variant.model.uri not in prefixes:
-            its_layout = find_layout(kind.empty_model(variant, stores[inputs_key(variant)]), variant.model.blocks)
+            its_layout = _layout(variant, kind, stores[inputs_key(variant)])
             check_schedules(variant, its_layout)
             prefixes[variant.model.uri] = _plan_prefix(variant, its_layout, steps_per_epoch)
     return Prepared(
@@ -86,15 +92,34 @@ def check_schedules(spec: FineTuneJobSpec, layout: Layout) -> tuple[Phase, ...]:
             continue
         for value in searched_values(parameter):
             variant = trial_spec(spec, {parameter.path: value})
-            try:
+            with _naming(index, parameter.path, value):
                 resolve_schedule(variant.freezing, variant.training, layout)
-            except TrainerError as error:
-                raise TrainerError(
-                    error.reason,
-                    f"path {parameter.path} with value {value!r}: {error}",
-                    f"spec.search.parameters[{index}]",
-                ) from error
     return phases
+
+
+def _layout(spec: FineTuneJobSpec, kind: TaskKind, store: Path) -> Layout:
+    return find_layout(with_adapter(kind.empty_model(spec, store), spec.model), spec.model.blocks)
+
+
+def _check_adapters(spec: FineTuneJobSpec, kind: TaskKind, store: Path) -> None:
+    """Puts on every adapter that the search may try; the schedule must go with each."""
+    for index, parameter in enumerate(spec.search.parameters or ()):
+        if not parameter.path.startswith(_OF_THE_ADAPTER):
+            continue
+        for value in searched_values(parameter):
+            variant = trial_spec(spec, {parameter.path: value})
+            with _naming(index, parameter.path, value):
+                resolve_schedule(variant.freezing, variant.training, _layout(variant, kind, store))
+
+
+@contextmanager
+def _naming(index: int, path: str, value: Scalar) -> Iterator[None]:
+    """Says of an error which searched value it comes from."""
+    try:
+        yield
+    except TrainerError as error:
+        message = f"path {path} with value {value!r}: {error}"
+        raise TrainerError(error.reason, message, f"spec.search.parameters[{index}]") from error
 
 
 def _plan_prefix(spec: FineTuneJobSpec, layout: Layout, steps_per_epoch: int) -> PrefixPlan:
@@ -116,7 +141,15 @@ def _plan_prefix(spec: FineTuneJobSpec, layout: Layout, steps_per_epoch: int) ->
         # Dropout that goes on in what is frozen leaves nothing to keep.
         kept = () if variant.freezing.frozen_dropout == "on" else phases
         schedules.append((kept, variant.training.epochs))
-    return plan_prefix(spec.freezing.cache, schedules, layout, trial_count(spec), steps_per_epoch)
+    return plan_prefix(spec.freezing.cache, schedules, layout, _trials_of_one_adapter(spec), steps_per_epoch)
+
+
+def _trials_of_one_adapter(spec: FineTuneJobSpec) -> int:
+    """How many trials are expected to share what the cache keeps."""
+    trials = trial_count(spec)
+    searched = [each for each in spec.search.parameters or () if each.path.startswith(_OF_THE_ADAPTER)]
+    adapters = prod(len(each.choice.values) if each.choice else trials for each in searched)
+    return max(1, trials // adapters)
 
 
 def _tried(parameter: ParameterSpec) -> list[Scalar]:

@@ -13,7 +13,7 @@ from thaw_api.freezing import HAS_DEPTH
 from thaw_api.structural_schema import Schema, walk
 
 UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
-    ("adapter", {"model.adapter": {"method": "lora"}}, "spec.model.adapter"),
+    ("adapter", {"model.adapter": {"method": "qlora"}}, "spec.model.adapter.method"),
     ("clean", {"data.clean": [{"dropMissing": {}}]}, "spec.data.clean"),
     ("slices", {"evaluation.slices": [{"name": "a", "where": "b > 1"}]}, "spec.evaluation.slices"),
     ("thresholds", {"evaluation.require": {"accuracy": ">= 0.9"}}, "spec.evaluation.require"),
@@ -29,7 +29,7 @@ AVAILABLE = {
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
-    "spec.model.adapter.method": set[str](),
+    "spec.model.adapter.method": {"lora", "dora"},
     "spec.model.head.margin.method": {"arcface", "cosface"},
     "spec.data.train.format": FORMATS,
     "spec.data.validation.format": FORMATS,
@@ -115,7 +115,7 @@ def test_a_choice_is_done_or_refused_as_not_available_yet(path: str, value: str)
     if value in AVAILABLE[path]:
         assert errors == []
     else:
-        assert [error.path for error in errors if "not available yet" in error.message] == [refused_at(path)]
+        assert [error.path for error in errors if "not available yet" in error.message] == [path]
 
 
 def in_a_phase(path: str, value: str) -> dict[str, Any] | None:
@@ -127,11 +127,6 @@ def in_a_phase(path: str, value: str) -> dict[str, Any] | None:
         case [name]:
             return {"freezing.phases": [phase(**{name: value})]}
     return None
-
-
-def refused_at(path: str) -> str:
-    """The field that the refusal names: a block that is not there yet as a whole is refused as one."""
-    return "spec.model.adapter" if path.startswith("spec.model.adapter") else path
 
 
 @pytest.mark.parametrize("scheme", ["hf", "pkg", "file", "pvc"])
@@ -175,7 +170,7 @@ def test_all_that_is_not_available_is_told_at_once() -> None:
     [
         ("data.batching.strategy", "pack"),
         ("model.uri", "s3://bucket/model"),
-        ("model.adapter.method", "lora"),
+        ("model.adapter.method", "ia3"),
     ],
 )
 def test_a_trial_may_use_no_more_than_the_job(path: str, value: str) -> None:
@@ -187,7 +182,12 @@ def test_a_trial_may_use_no_more_than_the_job(path: str, value: str) -> None:
 
 def test_what_this_version_does_is_accepted_together() -> None:
     changes = {
-        "model": {"uri": "file:model", "init": "random", "head": {"dropout": 0.2}},
+        "model": {
+            "uri": "file:model",
+            "init": "random",
+            "head": {"dropout": 0.2},
+            "adapter": {"method": "dora", "rank": 4, "alpha": 8, "dropout": 0.1, "targets": ["query"]},
+        },
         "data.split": {"stratifyBy": "label", "groupBy": "author"},
         "freezing.phases": [phase("head"), phase("all", train=["all"], until={"plateau": {}}, restoreBest=True)],
         "freezing.cache": {"mode": "always"},

@@ -55,6 +55,13 @@ def test_modules_without_running_statistics_are_pure_whatever_norms_do() -> None
     assert FrozenPolicy(dropout=True).impurity(below) == "freezing.frozenDropout is on"
 
 
+def test_a_stem_that_nothing_may_train_is_below_like_any_other() -> None:
+    model = Net()
+    model.stem.requires_grad_(False)
+    train = train_only(model, "head")
+    assert modules_below(model, find_layout_once(model), train) == [model.block(n) for n in range(3)] + [model.stem]
+
+
 def test_nothing_is_below_a_stem_that_is_trained() -> None:
     model = Net()
     assert modules_below(model, find_layout_once(model), train_only(model, "stem")) == []

@@ -141,7 +141,10 @@ def test_positions_that_the_model_holds_fixed_are_nobodys_to_train() -> None:
     model = family_model("roformer")
     fixed = {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
     assert fixed == {"roformer.encoder.embed_positions.weight"}
-    assert not fixed & find_layout(model).place.keys()
+    layout = find_layout(model)
+    assert not fixed & layout.place.keys()
+    assert layout.fixed.keys() == fixed
+    assert layout.total == sum(tensor.numel() for tensor in model.parameters())
 
 
 def test_lists_that_run_side_by_side_are_joined_block_by_block() -> None:

@@ -249,3 +249,10 @@ def test_gradual_warns_just_when_it_has_fewer_phases_than_with_many_epochs(
     spec = freezing(preset="gradual", **({"depth": min(depth, blocks)} if depth else {}))
     fewer = len(preset_phases(spec, blocks, epochs)) < len(preset_phases(spec, blocks, 99))
     assert bool(schedule_warnings(spec, epochs, blocks)) == fewer
+
+
+def test_without_a_stem_gradual_thawing_ends_with_the_lowest_block() -> None:
+    phases = preset_phases(freezing(preset="gradual"), 3, 9, has_stem=False)
+    assert [phase.name for phase in phases] == ["head", "top-1", "top-2", "top-3"]
+    assert schedule_warnings(freezing(preset="gradual"), 4, 3, has_stem=False) == []
+    assert schedule_warnings(freezing(preset="gradual"), 3, 3, has_stem=False) != []

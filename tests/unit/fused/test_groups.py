@@ -75,8 +75,19 @@ def together(tiny: TinyJob, trials: list[FineTuneJobSpec], cache: Path, **how: A
         {"training.optimizer.name": "sgd"},
         {"training.optimizer.name": "sgd", "training.optimizer.momentum": 0.0},
         head_phase({"fraction": 1.0}, warmup=5, schedule="cosine", weightDecay=0.3),
+        {"model.adapter": {"method": "lora", "rank": 2}},
     ],
-    ids=["plain", "accumulated", "clipped", "unclipped", "smoothed", "sgd", "sgd-without-momentum", "own-settings"],
+    ids=[
+        "plain",
+        "accumulated",
+        "clipped",
+        "unclipped",
+        "smoothed",
+        "sgd",
+        "sgd-without-momentum",
+        "own-settings",
+        "beside-an-adapter",
+    ],
 )
 def test_each_is_what_it_would_be_alone(
     tiny: TinyJob, cache: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -103,6 +114,15 @@ def test_heads_whose_phase_ends_in_mid_epoch_are_trained_one_by_one(tiny: TinyJo
     fused = together(tiny, trials, cache)
     assert [(each.losses, each.metrics) for each in fused] == [(each.losses, each.metrics) for each in alone]
     assert [len(losses) for losses in alone[0].losses][1:] == [2]
+
+
+@pytest.mark.parametrize(("schedule", "others"), [(HEAD, 2), ({"freezing": {"preset": "last-n", "depth": 1}}, 0)])
+def test_heads_share_steps_where_every_adapter_stays_frozen(
+    tiny: TinyJob, cache: Path, schedule: dict[str, Any], others: int
+) -> None:
+    trials, memory = specs(tiny, **schedule, **{"model.adapter": {"method": "dora", "rank": 2}}), GroupMemory()
+    train(tiny, trials[0], cache, "adapter", GroupSite(memory, tuple(spec.manifest() for spec in trials[1:])))
+    assert len(memory.places) == others
 
 
 def test_a_step_computes_what_they_share_once(tiny: TinyJob, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +209,7 @@ def test_kinship_looks_past_each_trials_own_optimizer(tiny: TinyJob, changes: di
         {"training.optimizer": {"name": "sgd"}},
         {"freezing": {"preset": "last-n", "depth": 1}},
         {"model.head": {"dropout": 0.3}},
+        {"model.adapter": {"method": "lora"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )

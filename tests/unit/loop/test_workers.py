@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.loop.gangs import Case, Worked, run_gang, train
+from tests.unit.loop.test_adapter_trial import DORA, LORA
 from tests.unit.loop.test_adaptive_trial import adapting
 from tests.unit.loop.test_stages import MID_EPOCH, rotating
 from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob
@@ -33,6 +34,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         Case("mid-epoch", MID_EPOCH | SGD, plain),
         Case("turns-dropout", rotating("shuffled", state="keep", train=("all",)), dropout),
         Case("turns-interrupted", rotating("shuffled", state="keep", train=("all",)), dropout, stops=(1, 2)),
+        Case("adapter", GRADUAL | SGD | LORA, plain),
+        Case("adapter-dropout", GRADUAL | DORA, dropout),
+        Case("adapter-interrupted", GRADUAL | DORA, dropout, stops=(1, 3)),
         Case("adaptive", adapting({"steps": 4}) | SGD, plain),
         Case("unused", SGD | {"training.epochs": 2}, xlnet),
         Case("pairs", {"freezing": {"preset": "gradual"}, "training.epochs": 5}),
@@ -68,6 +72,7 @@ def losses(worked: Worked) -> list[list[float]]:
         ("turns", 1e-4),
         ("mid-epoch", 1e-3),
         ("adaptive", 1e-3),
+        ("adapter", 1e-4),
     ],
 )
 def test_two_workers_have_the_losses_of_one_through_every_phase(
@@ -94,6 +99,8 @@ def test_two_workers_have_the_losses_of_one_through_every_phase(
         "turns",
         "mid-epoch",
         "adaptive",
+        "adapter",
+        "adapter-dropout",
         "turns-dropout",
     ],
 )
@@ -112,6 +119,7 @@ def test_a_gang_goes_on_bit_for_bit_from_its_checkpoints(gang: dict[str, list[Wo
         ("dropout", "interrupted"),
         ("pairs", "pairs-interrupted"),
         ("turns-dropout", "turns-interrupted"),
+        ("adapter-dropout", "adapter-interrupted"),
     ):
         assert gang[interrupted][0].reports == gang[name][0].reports
         for mine, other in zip(gang[interrupted][1].snapshots, gang[name][1].snapshots, strict=True):

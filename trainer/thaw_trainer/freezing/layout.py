@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from torch import nn
@@ -44,7 +44,14 @@ class Layout:
     stack_of: tuple[int, ...]
     """Number of each block's stack."""
     place_of_name: dict[str, int]
-    """Where each name of a tensor stands by itself: a tied tensor has several."""
+    """Where each name of a tensor stands by itself: a tied tensor has several; fixed ones stand here only."""
+    fixed: dict[str, int] = field(default_factory=dict)
+    """Size of each tensor that nothing may train."""
+
+    @property
+    def total(self) -> int:
+        """Numbers of the whole model, those that nothing may train among them."""
+        return sum(self.size.values()) + sum(self.fixed.values())
 
     def names(self, first: int, last: int) -> list[str]:
         """Names of the tensors whose place is in first..last, both included."""
@@ -76,8 +83,8 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
     """The layout of a module whose blocks are a homogeneous list of modules (nn.ModuleList or nn.Sequential).
 
     Several lists (encoder and decoder) are joined in order of definition; lists of equal length under one parent
-    (XLM) are joined block by block. Tensors that the model itself holds fixed (sinusoidal positions) are left out, so
-    the module must be one that nothing has frozen yet.
+    (XLM) are joined block by block. Tensors that are held fixed (sinusoidal positions, what an adapter is put on) have
+    no place, so the module must be one that no phase has frozen yet.
 
     Args:
         listed: names of the blocks' modules, from the lowest up, for a module that has no such list. What is defined
@@ -98,9 +105,10 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
     kinds = {name: _kinds(name, modules) for names in names_of.values() for name in names}
     every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     places = _places_around(every, stacks[0], kinds) if listed else _places(every, stacks, kinds)
-    place, size, kind, aliases = {}, {}, {}, {}
+    place, size, kind, aliases, fixed = {}, {}, {}, {}, {}
     for name, tensor in model.named_parameters():
         if not tensor.requires_grad:
+            fixed[name] = tensor.numel()
             continue
         names = names_of[id(tensor)]
         place[name] = min(places[each] for each in names)
@@ -118,6 +126,7 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
         block_modules=tuple(block for stack in stacks for block in stack.blocks),
         stack_of=tuple(index for index, stack in enumerate(stacks) for _ in stack.blocks),
         place_of_name=places,
+        fixed=fixed,
     )
 
 

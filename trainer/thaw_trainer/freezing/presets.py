@@ -38,9 +38,9 @@ def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int, has_stem: bo
         case "lp-ft":
             return [PhaseSpec(name="head", train=["head"], until=UntilSpec(fraction=0.5)), _to_the_end("all", ["all"])]
         case "gradual":
-            return _gradual(depth, blocks, epochs)
+            return _gradual(depth, blocks, epochs, has_stem)
         case "ulmfit":
-            return [phase.model_copy(update=_ulmfit_rates()) for phase in _gradual(depth, blocks, epochs)]
+            return [phase.model_copy(update=_ulmfit_rates()) for phase in _gradual(depth, blocks, epochs, has_stem)]
         case "chain-thaw":
             return _chain_thaw(blocks, has_stem)
         case "bitfit":
@@ -52,12 +52,12 @@ def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int, has_stem: bo
     return [_to_the_end("all", ["all"])]
 
 
-def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int) -> list[str]:
+def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int, has_stem: bool = True) -> list[str]:
     """What a person who wrote this schedule may not expect of it."""
     if freezing.phases:
         return []
     if freezing.preset == "chain-thaw":
-        phases = len(_chain_thaw(blocks, has_stem=True))
+        phases = len(_chain_thaw(blocks, has_stem))
         # A plateau shows after two epochs at the earliest.
         least = 2 * (phases - 1) + 1
         return (
@@ -65,24 +65,24 @@ def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int) -> list[
             if epochs < least
             else []
         )
-    groups = _groups(freezing.depth, blocks)
+    groups = _groups(freezing.depth, blocks, has_stem)
     if freezing.preset not in ("gradual", "ulmfit") or epochs > groups:
         return []
     does = "only the head is trained" if epochs == 1 else f"they are thawed in {epochs - 1} steps instead of {groups}"
     return [f"freezing.preset {freezing.preset} has {groups + 1} phases, which do not fit into {epochs} epochs: {does}"]
 
 
-def _groups(depth: int | None, blocks: int) -> int:
+def _groups(depth: int | None, blocks: int, has_stem: bool) -> int:
     """Groups that are thawed one after the other: the top blocks, and without a depth the stem too."""
-    return blocks + 1 if depth is None else depth
+    return blocks + has_stem if depth is None else depth
 
 
-def _gradual(depth: int | None, blocks: int, epochs: int) -> list[PhaseSpec]:
+def _gradual(depth: int | None, blocks: int, epochs: int, has_stem: bool) -> list[PhaseSpec]:
     """One more group of top blocks each epoch (ULMFiT, arXiv 1801.06146); the last phase has what `depth` allows.
 
     With fewer epochs than groups, groups are joined evenly.
     """
-    groups = _groups(depth, blocks)
+    groups = _groups(depth, blocks, has_stem)
     steps = min(epochs - 1, groups)
     phases = [PhaseSpec(name="head", train=["head"], until=UntilSpec(epochs=1))]
     for step in range(1, steps + 1):

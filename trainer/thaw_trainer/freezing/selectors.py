@@ -2,7 +2,8 @@
 
     head  stem  norms  biases  embeddings  all  blocks  blocks[2]  blocks[a:b]  ~regular expression
 
-A leading `!` takes tensors away from what the others in the list select. An adapter's selectors come with adapters.
+A leading `!` takes tensors away from what the others in the list select. Where the model has an adapter, they mean its
+tensors and the head: all else is fixed.
 """
 
 import re

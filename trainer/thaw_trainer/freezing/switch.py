@@ -40,7 +40,9 @@ def modules_below(model: nn.Module, layout: Layout, train: frozenset[str]) -> li
     """Blocks below the lowest tensor of `train`, and the modules that own what is defined below the blocks."""
     boundary = min(layout.place[name] for name in train)
     blocks = [name for block in layout.block_modules[: max(boundary, 0)] for name in block]
-    owners = {name.rpartition(".")[0] for name in layout.names(-1, -1)} if boundary >= 0 else set[str]()
+    # Fixed tensors too: those of a model that has an adapter are all that its stem has.
+    below = [name for name, place in layout.place_of_name.items() if place == -1] if boundary >= 0 else []
+    owners = {name.rpartition(".")[0] for name in below}
     return [model.get_submodule(name) for name in (*blocks, *sorted(owners))]
 
 

@@ -16,11 +16,13 @@ from thaw_trainer.loop.checkpoint import Checkpoints, Saved, load_moved
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
-from thaw_trainer.loop.randomness import seed_stream
+from thaw_trainer.loop.pristine import pristine_model
+from thaw_trainer.models.adapter import is_adapters, layer_of
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
 
 _SUM = "gradient_sum"
+_NAMED = 3
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Stage:
     _factor: Callable[[int], float] = field(init=False)
     _phase: Phase = field(init=False)
     _entered: tuple[int, int] | None = None
+    _idle: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def enter(self, progress: Progress) -> None:
         """Puts into effect what `progress` has come to, if that is another phase or turn."""
@@ -77,9 +80,22 @@ class Stage:
         assert self.optimizer is not None, "a stage has been entered"
         set_rates(self.optimizer, self._factor(step))
         self.optimizer.step()
+        self._idle = {name: tensor for name, tensor in self._idle.items() if tensor.grad is None}
         if self._phase.adaptive:
             self._add_to_sums(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def watch_adapters(self) -> None:
+        """Begins to look for adapters that the backward does not reach."""
+        named = self.model.named_parameters() if self.spec.model.adapter else ()
+        self._idle = {name: tensor for name, tensor in named if name in self.trained and is_adapters(name)}
+
+    def warnings(self) -> list[str]:
+        """What has gone otherwise since `watch_adapters` than a person expects."""
+        layers = list(dict.fromkeys(layer_of(name) for name in self._idle))
+        named = ", ".join(layers[:_NAMED]) + ", …" * (len(layers) > _NAMED)
+        told = f"adapters of {len(layers)} layers had no gradient: the model does not call {named}"
+        return [told] if layers else []
 
     def take_norms(self) -> tuple[float, ...]:
         """Norm of each place's gradients summed since the last call; 0 where a place is frozen."""
@@ -126,9 +142,8 @@ class Stage:
     def _leave_phase(self, phase: Phase, progress: Progress) -> None:
         """Ends the phase before `phase`; what `phase` begins with may be a better epoch's."""
         if phase.restore_best and progress.phase_step == 0 and progress.best_epoch:
-            seed_stream(self.spec.training.seed, "head")
             # Pristine tensors too: some may have been trained only after the best epoch.
-            self.model.load_state_dict(self.task.build().state_dict())
+            self.model.load_state_dict(pristine_model(self.task, self.spec).state_dict())
             load_moved(self.model, self.checkpoints.best_file(progress.best_epoch))
         self.prefix.leave()
 

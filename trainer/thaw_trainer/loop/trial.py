@@ -21,6 +21,7 @@ from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.distributed import Gang, without_sync
 from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.first_phase import FirstPhase
+from thaw_trainer.loop.pristine import pristine_model
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
@@ -96,11 +97,11 @@ def run_trial(
         TrainerError: LossNotFinite, OutputNotWritable, or what the schedule's resolution raises.
     """
     with untouched_process():
-        seed_stream(spec.training.seed, "head")
-        model = task.build().to(gang.device)
+        model = pristine_model(task, spec).to(gang.device)
         layout, length = find_layout(model, spec.model.blocks), Length(spec.training.epochs, task.steps_per_epoch())
         phases = resolve_schedule(spec.freezing, spec.training, layout)
-        warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks)
+        has_stem = bool(layout.names(-1, -1))
+        warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks, has_stem)
         metric, mode = objective(spec)
         plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping)
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
@@ -147,13 +148,13 @@ def run_trial(
                 train_loss=sum(losses) / len(losses),
                 train_losses=losses[:: 1 + len(losses) // _REPORTED_LOSSES],
                 trainable=sum(layout.size[name] for name in stage.trained),
-                total=sum(layout.size.values()),
+                total=layout.total,
                 started=started,
                 ended=steps.clock(),
                 best_epoch=progress.best_epoch,
                 last=move == "end",
                 prefix=prefix.facts(),
-                warnings=[*warnings, *(_unreached(phases, progress) if move == "end" else ())],
+                warnings=[*warnings, *stage.warnings(), *(_unreached(phases, progress) if move == "end" else ())],
             ).as_dict()
             history.append(report)
             if gang.rank == 0:
@@ -184,6 +185,7 @@ def _train_epoch(
     first = progress.step
     while True:
         stage.enter(progress)
+        stage.watch_adapters()
         # A stage that begins in mid-epoch has numbers of its own: what was drawn before it makes no difference.
         stream = "training" if progress.step == first else f"training from step {progress.step}"
         seed_stream(spec.training.seed, stream, progress.epoch, gang.rank)

@@ -37,7 +37,7 @@ class Prefix:
         sweeps = {split: rows.sweep(split, gang.share) for split in SPLITS} if rows is not None else {}
         self._stock: Stock | None = None
         if site is not None and rows is not None and site.plan.passes:
-            self._stock = Stock(site, task, rows, sweeps, spec.training, layout, gang)
+            self._stock = Stock(site, task, rows, sweeps, spec, layout, gang)
         self._rows_of_an_epoch = sum(plan.filled for sweep in sweeps.values() for plan in sweep)
         self._entries: dict[str, Entry] = {}
         self._replay: Replay | None = None

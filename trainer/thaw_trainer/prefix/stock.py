@@ -12,13 +12,14 @@ import torch
 import transformers
 from torch import nn
 
-from thaw_api.training import TrainingSpec
+from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.data.store import digest
 from thaw_trainer.errors import PREFIX_NOT_CACHEABLE, TrainerError
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import autocast
+from thaw_trainer.models.adapter import adapter_key
 from thaw_trainer.prefix.entry import VERSION, Entry, EntryFacts
 from thaw_trainer.prefix.fill import fill
 from thaw_trainer.prefix.memory import PrefixSite
@@ -42,18 +43,18 @@ class Stock:
         task: Task,
         rows: RowSource,
         sweeps: dict[str, list[BatchPlan]],
-        training: TrainingSpec,
+        spec: FineTuneJobSpec,
         layout: Layout,
         gang: Gang,
     ) -> None:
         """`sweeps`: each split's batches, each row once."""
         self.sweeps = sweeps
         self.memory, self.plan, self.rows = site.memory, site.plan, rows
-        self._task, self._training, self._layout, self._gang = task, training, layout, gang
+        self._task, self._training, self._layout, self._gang = task, spec.training, layout, gang
         if site.memory.shelf is None:
             site.memory.shelf = Shelf(site.memory.root, site.plan.budget)
         self._shelf = site.memory.shelf
-        pristine = rows.pristine_key()
+        pristine = digest(rows.pristine_key(), adapter_key(spec.model))
         self._keys = {(s, b): self._name(s, b, pristine) for s in SPLITS for b in site.plan.passes}
 
     def at(self, boundary: int) -> dict[str, Entry]:

@@ -19,8 +19,10 @@ from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import predict_split
-from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.loop.pristine import pristine_model
+from thaw_trainer.loop.randomness import untouched_process
 from thaw_trainer.loop.trial import Steps, run_trial
+from thaw_trainer.models.adapter_export import export_model
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
@@ -140,8 +142,7 @@ def _test_and_export(
     """The best epoch's metrics on the validation and test rows; rank 0 writes predictions and the model."""
     output, began = Path(assignment.output), clock()
     with untouched_process():
-        seed_stream(spec.training.seed, "head")
-        model = task.build().to(gang.device)
+        model = pristine_model(task, spec).to(gang.device)
         load_moved(model, Checkpoints(Path(assignment.folder)).best_file(assignment.best_epoch))
         result: dict[str, Any] = {}
         for split in ("validation", "test"):
@@ -158,7 +159,7 @@ def _test_and_export(
         tested = clock()
         if gang.rank == 0:
             with writing(output):
-                task.export(model, OutputFolder(output).unfinished_model)
+                export_model(task, model, spec.model, OutputFolder(output).unfinished_model)
         return result | {"seconds": {"test": tested - began, "export": clock() - tested}}
 
 

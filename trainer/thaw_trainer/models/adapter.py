@@ -1,0 +1,160 @@
+"""Adapters: low-rank updates (LoRA, arXiv 2106.09685; DoRA, arXiv 2402.09353) in the layers of any module, by peft.
+
+They are injected into the module, not wrapped around it, so all other names stay: an adapter's tensors are in the
+block that their layer is in, and selectors, cache and checkpoints see them there.
+"""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from thaw_api.model import AdapterSpec, ModelSpec
+from thaw_trainer.errors import MODEL_UNREADABLE, SELECTOR_MATCHES_NOTHING, TrainerError
+from thaw_trainer.freezing.layout import Layout, find_layout
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+NAME = "default"
+"""What peft calls the adapter in names of tensors; its files do without."""
+
+_FIELD = "spec.model.adapter"
+_PART = ".lora_"
+_NOT_CALLED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+"""Modules that read the weights of their layers without calling them: an adapter there would do nothing."""
+_SHOWN = 8
+
+
+def with_adapter(model: nn.Module, spec: ModelSpec) -> nn.Module:
+    """The module with the spec's adapter, in place; without one, the module as it is.
+
+    What is below the head and no adapter's is fixed from then on. The random tensors are drawn from torch's generator,
+    layer by layer in the module's own order; the others are such that the module computes what it did before. All are
+    float32, whatever the module is. A module on the meta device stays there.
+
+    Raises:
+        TrainerError: SelectorMatchesNothing, for targets that no layer has; ModelUnreadable.
+    """
+    if spec.adapter is None:
+        return model
+    from peft import inject_adapter_in_model
+
+    layout = find_layout(model, spec.blocks)
+    head = set(layout.names(layout.blocks, layout.blocks))
+    layers = _chosen_layers(model, layout, spec.adapter.targets)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what peft finds out by itself, such as that Conv1D is transposed
+            inject_adapter_in_model(_peft_config(spec.adapter, model, layers), model, NAME)
+    except ValueError as error:  # a rank that the groups of a convolution do not divide, say
+        raise TrainerError(MODEL_UNREADABLE, f"peft cannot adapt {type(model).__name__}: {error}", _FIELD) from error
+    for name, tensor in model.named_parameters():
+        if name in head:
+            tensor.requires_grad_(True)
+        elif tensor.requires_grad:
+            tensor.data = tensor.data.float()  # small steps would be lost in bfloat16
+    if find_layout(model, spec.blocks).block_modules != layout.block_modules:
+        message = f"with its adapter, the blocks of {type(model).__name__} cannot be told apart; name them"
+        raise TrainerError(MODEL_UNREADABLE, message, "spec.model.blocks")
+    return model
+
+
+def adapter_key(spec: ModelSpec) -> list[Any]:
+    """What an adapter that is not trained yet adds to what decides the module's numbers.
+
+    The random tensors do not decide any: they are multiplied by zeros.
+    """
+    if spec.adapter is None:
+        return []
+    import peft
+
+    return [spec.adapter.manifest(), peft.__version__]
+
+
+def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    """The layers that have an adapter, by name."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+
+
+def is_adapters(tensor: str) -> bool:
+    """Whether a tensor's name is one of an adapter's."""
+    return _PART in tensor
+
+
+def layer_of(tensor: str) -> str:
+    """Name of the layer that an adapter's tensor belongs to."""
+    return tensor.partition(_PART)[0]
+
+
+def is_called(name: str, target: str) -> bool:
+    """Whether a target means a module, as peft matches them: by its name, or by the end of it."""
+    return name == target or name.endswith(f".{target}")
+
+
+def _peft_config(adapter: AdapterSpec, model: nn.Module, layers: Sequence[str]) -> "LoraConfig":
+    from peft import LoraConfig
+
+    # peft goes by the ends of names: one outside the blocks may end as one inside is called.
+    others = [name for name, _ in model.named_modules() if name not in layers]
+    excluded = [name for name in others if any(is_called(name, layer) for layer in layers)]
+    return LoraConfig(
+        r=adapter.rank,
+        lora_alpha=2 * adapter.rank if adapter.alpha is None else adapter.alpha,  # type: ignore[arg-type]
+        lora_dropout=adapter.dropout,
+        use_dora=adapter.method == "dora",
+        target_modules=list(layers),
+        exclude_modules=excluded or None,
+    )
+
+
+def _chosen_layers(model: nn.Module, layout: Layout, targets: Sequence[str] | None) -> list[str]:
+    """Names of the layers that get an adapter: every linear layer of the blocks (what QLoRA, arXiv 2305.14314, found
+    necessary to be as good as full fine-tuning), or those that the targets name."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = (nn.Linear, Conv1D)
+    found = _layers_of_blocks(model, layout, linear if targets is None else (*linear, nn.Conv1d, nn.Conv2d))
+    if targets is None:
+        if not found:
+            message = f"{type(model).__name__} has no linear layer in its blocks; name others in targets"
+            raise TrainerError(SELECTOR_MATCHES_NOTHING, message, f"{_FIELD}.targets")
+        return found
+    for target in targets:
+        if not any(is_called(name, target) for name in found):
+            message = f"{target!r} matches no linear layer or convolution in the blocks; {_near(target, found)}"
+            raise TrainerError(SELECTOR_MATCHES_NOTHING, message, f"{_FIELD}.targets")
+    return [name for name in found if any(is_called(name, target) for target in targets)]
+
+
+def _layers_of_blocks(model: nn.Module, layout: Layout, kinds: tuple[type[nn.Module], ...]) -> list[str]:
+    """Layers of these kinds that are called and whose tensors are nobody else's: a tied one could not be merged."""
+    blocks = [name for names in layout.block_modules for name in names]
+    uses = Counter(id(tensor) for _, tensor in model.named_parameters(remove_duplicate=False))
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, kinds)
+        and any(name == block or name.startswith(f"{block}.") for block in blocks)
+        and all(uses[id(tensor)] == 1 for tensor in module.parameters())
+        and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NOT_CALLED)
+    ]
+
+
+def _near(target: str, layers: Sequence[str]) -> str:
+    ends = dict.fromkeys(end for name in layers for end in _ends(name))
+    near = get_close_matches(target, ends, n=3) or list(ends)[:_SHOWN]
+    return f"near: {', '.join(near)}" if near else "there is none"
+
+
+def _ends(name: str) -> list[str]:
+    """A module's name, and with its parent's where that is no number."""
+    *parents, last = name.split(".")
+    ends = [last] if not re.fullmatch(r"\d+", last) else []
+    return [*ends, f"{parents[-1]}.{last}"] if parents and not parents[-1].isdigit() else ends or [name]
