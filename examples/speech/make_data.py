@@ -14,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = "zero one two three four five six seven eight nine up down left right yes no stop go open close".split()
+WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("up", "down", "left", "right", "yes", "no", "stop", "go", "open", "close"),
+)
 AMERICANS = [f"en-us+{variant}" for variant in ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4")]
 SCOT = "en-gb-scotland+f5"
 COUNTS = {"americans": 1000, "scot": 60, "scot-test": 200}
@@ -25,7 +28,7 @@ MODEL = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "intermediate_size": 256,
-    "conv_dim": [64, 64, 64, 64, 64],
+    "conv_dim": [32, 32, 64, 64, 64],
     "conv_kernel": [10, 8, 4, 4, 4],
     "conv_stride": [5, 4, 2, 2, 2],
     "num_feat_extract_layers": 5,

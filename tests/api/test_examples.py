@@ -11,7 +11,9 @@ from tests.cluster.kubectl import Api, KubectlError
 from thaw_api.yaml_text import read_documents
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-MANIFESTS = sorted(EXAMPLES.glob("*/job.yaml"))
+MANIFESTS = sorted(
+    file for file in EXAMPLES.glob("*/*.yaml") if "kind: FineTuneJob" in file.read_text(encoding="utf-8")
+)
 FILE_REFUSED = "file: is for `thaw run`; on a cluster use pvc://, s3:// …"
 
 

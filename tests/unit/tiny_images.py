@@ -52,6 +52,23 @@ def save_resnet(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def save_vit(folder: Path) -> Path:
+    """A tiny ViT of transformers: no batch statistics, so a row's numbers are its own."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    }
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    torch.manual_seed(0)
+    config = ViTConfig(**sizes, **still, image_size=SIZE, patch_size=4)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
 class TinyImages:
     """A folder with pictures and a tiny ResNet, and trials of it."""
 

@@ -1,0 +1,79 @@
+"""Images, faces, sounds and tagged words through whole jobs: searched, tested once, exported, with two workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.run.workspace import Workspace
+from tests.unit.tasks.test_face_recognition import write_faces
+from tests.unit.tasks.test_token_classification import tagged_sentences, write_conll
+from tests.unit.tiny_images import save_vit, write_pictures
+from tests.unit.tiny_models import save_pretrained
+from tests.unit.tiny_sounds import save_wav2vec2, write_sounds
+
+LAST = {"preset": "last-n", "depth": 1}
+
+
+def images(folder: Path) -> dict[str, Any]:
+    write_pictures(folder / "data", 90)
+    save_vit(folder / "model")
+    augment = [{"randomCrop": {"padding": 2}}]
+    return {"task": "image-classification", "data": {"split": {"stratifyBy": "label"}, "augment": augment}}
+
+
+def faces(folder: Path) -> dict[str, Any]:
+    write_faces(folder / "data", 20)
+    save_vit(folder / "model")
+    return {"task": "face-recognition", "model": {"head": {"embedding": 16}}, "freezing": LAST}
+
+
+def speech(folder: Path) -> dict[str, Any]:
+    write_sounds(folder / "data")
+    save_wav2vec2(folder / "model")
+    return {"task": "speech-recognition", "freezing": LAST}
+
+
+def tags(folder: Path) -> dict[str, Any]:
+    (folder / "data").mkdir()
+    write_conll(folder / "data" / "rows.conll", tagged_sentences(90))
+    save_pretrained(folder / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    data = {"train": {"uri": "file:data/rows.conll"}}
+    return {"task": "token-classification", "data": data, "freezing": {"preset": "gradual", "depth": 1}}
+
+
+@pytest.mark.parametrize("make", [images, faces, speech, tags], ids=lambda make: make.__name__)
+def test_a_job_of_each_task_with_two_workers_is_what_one_worker_makes(
+    make: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path)
+    own = make(tmp_path)
+    data = {"train": {"uri": "file:data"}} | own.pop("data", {})
+    data["split"] = {"validation": 0.2, "test": 0.2} | data.get("split", {})
+    workspace.write(
+        model={"uri": "file:model"} | own.pop("model", {}),
+        data=data,
+        training={"epochs": 2, "batchSize": 8, "optimizer": {"name": "sgd", "lr": 0.01}},
+        search={},
+        **own,
+    )
+    results = {}
+    for workers in (1, 2):
+        output = tmp_path / f"out-{workers}"
+        done = workspace.thaw("run", "--output", str(output), "--set", f"cluster.workersPerTrial={workers}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        results[workers] = workspace.result(output)
+        assert (output / "model" / "model.safetensors").is_file()
+        assert "## How to use" in (output / "model" / "README.md").read_text(encoding="utf-8")
+        assert "<svg" in (output / "report.html").read_text(encoding="utf-8")
+    curves = [
+        [loss for line in workspace.reports(tmp_path / f"out-{workers}") for loss in line["report"]["train_losses"]]
+        for workers in (1, 2)
+    ]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3, abs=1e-4)
+    assert json.dumps(results[1]["data"]) == json.dumps(results[2]["data"])
+    assert results[1]["test"].keys() == results[2]["test"].keys()
