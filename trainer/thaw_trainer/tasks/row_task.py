@@ -20,6 +20,9 @@ BatchT = TypeVar("BatchT")
 class RowTask(ABC, Generic[BatchT]):
     """A trial's view of a store's rows, as `Task` and `RowSource` want it."""
 
+    evaluation_tokens: int | None = None
+    """Tokens of a batch that is only measured, at most; None: `tokensPerBatch` decides."""
+
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         self.spec = spec
         self.store = PreparedStore(folder)
@@ -35,9 +38,14 @@ class RowTask(ABC, Generic[BatchT]):
     def collate(self, split: str, plan: BatchPlan) -> BatchT:
         """See RowSource."""
 
+    def classes(self, split: str) -> NDArray[np.int64]:
+        """Length classes of a split's rows."""
+        return self.widths
+
     def dealer(self, split: str) -> Dealer:
         """Who deals the rows of a split out."""
-        return Dealer(self.lengths(split), self.widths, self.spec.training, self.spec.data.batching.tokens_per_batch)
+        tokens = self.spec.data.batching.tokens_per_batch
+        return Dealer(self.lengths(split), self.classes(split), self.spec.training, tokens)
 
     def batches(self, split: str, epoch: int, share: Share) -> Iterator[BatchT]:
         """See Task."""
@@ -54,7 +62,9 @@ class RowTask(ABC, Generic[BatchT]):
     def sweep(self, split: str, share: Share) -> list[BatchPlan]:
         """See RowSource."""
         dealer = self.dealer(split)
-        return dealer.training_sweep(share.world) if split == "train" else dealer.evaluation_sweep(share.world)
+        if split == "train":
+            return dealer.training_sweep(share.world)
+        return dealer.evaluation_sweep(share.world, self.evaluation_tokens)
 
     def pristine_key(self) -> str:
         """See RowSource. The store's name is a digest of rows, tokenizer or image settings, and weights."""
