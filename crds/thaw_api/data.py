@@ -35,7 +35,19 @@ class DataSource(SchemaModel):
     """Where the data is: file:path (`thaw run` only; relative to the manifest), pkg://package/path, hf://,
     pvc://claim/path, s3://, gs://, job://name."""
     format: (
-        Literal["csv", "tsv", "jsonl", "parquet", "imagefolder", "audiofolder", "conll", "squad", "coco", "gymnasium"]
+        Literal[
+            "csv",
+            "tsv",
+            "jsonl",
+            "parquet",
+            "text",
+            "imagefolder",
+            "audiofolder",
+            "conll",
+            "squad",
+            "coco",
+            "gymnasium",
+        ]
         | None
     ) = None
     """How to read it; absent: by the name's ending."""
@@ -77,9 +89,12 @@ class BatchingSpec(SchemaModel):
 
     strategy: Literal["bucket", "pad", "pack"] = "bucket"
     """bucket: a batch holds rows of one length class; pad: every row is padded to `maxLength`;
-    pack: rows are joined to full sequences (causal models)."""
+    pack: training rows are joined to sequences of `maxLength` (causal-lm)."""
     max_length: int = Field(default=512, ge=8, le=1048576)
     """Tokens that a row is cut to; the model's own limit holds where it is smaller."""
+    tokens_per_batch: int | None = Field(default=None, ge=8, le=2**30)
+    """Tokens of one optimizer step at most, padding included: each length class has as many rows as fit, at most
+    `training.batchSize` and one for each worker and accumulated part at least. Absent: `training.batchSize` rows."""
 
 
 class DataSpec(SchemaModel):

@@ -22,12 +22,12 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         for path, metric in named
         if metric is not None and metric not in task.metrics
     ]
-    roles = (*task.columns, *task.optional_columns)
     errors += [
-        FieldError(f"spec.data.columns.{role}", f"task {spec.task} has no such role; it has {', '.join(roles)}")
+        FieldError(f"spec.data.columns.{role}", f"task {spec.task} has no such role; it has {', '.join(task.roles)}")
         for role in spec.data.columns
-        if role not in roles
+        if role not in task.roles
     ]
+    errors += _mixed_alternatives(spec) + _batching_errors(spec)
     for name in ("train", "validation", "test"):
         source = getattr(spec.data, name)
         if source is not None and source.format not in (None, *task.formats):
@@ -44,4 +44,25 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         ]
     errors += step_errors(spec.data.features, task.features, "spec.data.features", spec.task)
     errors += step_errors(spec.data.augment, task.augmentation, "spec.data.augment", spec.task)
+    return errors
+
+
+def _mixed_alternatives(spec: FineTuneJobSpec) -> list[FieldError]:
+    """Roles that are of no one set."""
+    task = TASKS[spec.task]
+    sets = (task.columns, *task.alternatives)
+    named = [role for role in spec.data.columns if role in task.roles and role not in task.optional_columns]
+    if any(set(named) <= set(roles) for roles in sets):
+        return []
+    ways = ", or ".join(" and ".join(roles) for roles in sets)
+    return [FieldError("spec.data.columns", f"{', '.join(named)} are not of one kind of example: name {ways}")]
+
+
+def _batching_errors(spec: FineTuneJobSpec) -> list[FieldError]:
+    task, batching, errors = TASKS[spec.task], spec.data.batching, list[FieldError]()
+    if batching.strategy not in task.strategies:
+        message = f"task {spec.task} has {', '.join(task.strategies)}; found {batching.strategy}"
+        errors.append(FieldError("spec.data.batching.strategy", message))
+    if batching.tokens_per_batch is not None and not task.reads_tokens:
+        errors.append(FieldError("spec.data.batching.tokensPerBatch", f"rows of task {spec.task} are not of tokens"))
     return errors

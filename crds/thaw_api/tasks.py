@@ -42,6 +42,20 @@ class TaskEntry:
     augmentation: Steps = field(default_factory=dict)
     embeds: bool = False
     """Whether its models give an embedding, whose size and margin `model.head` sets."""
+    alternatives: tuple[tuple[str, ...], ...] = field(default=())
+    """Other sets of roles, each of which may be there instead of `columns`."""
+    strategies: tuple[str, ...] = ("bucket", "pad")
+    """What `data.batching.strategy` may be."""
+    reads_tokens: bool = False
+    """Whether a row's length is in tokens, which `data.batching.tokensPerBatch` limits."""
+    shares_steps: bool = True
+    """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
+    what it reads, since that is held for all of them at once."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role that `data.columns` may name."""
+        return (*self.columns, *(role for roles in self.alternatives for role in roles), *self.optional_columns)
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -49,12 +63,24 @@ TASKS: dict[str, TaskEntry] = {
         columns=("text", "label"),
         metrics={"accuracy": "max", "f1": "max", "mcc": "max", "loss": "min"},
         objective="accuracy",
+        reads_tokens=True,
     ),
     "token-classification": TaskEntry(
         columns=("tokens", "tags"),
         metrics={"f1": "max", "precision": "max", "recall": "max", "accuracy": "max", "loss": "min"},
         objective="f1",
         formats=("conll", "jsonl", "parquet"),
+        reads_tokens=True,
+    ),
+    "causal-lm": TaskEntry(
+        columns=("text",),
+        alternatives=(("messages",), ("prompt", "completion")),
+        metrics={"loss": "min", "perplexity": "min", "accuracy": "max"},
+        objective="loss",
+        formats=("text", "csv", "tsv", "jsonl", "parquet"),
+        strategies=("bucket", "pad", "pack"),
+        reads_tokens=True,
+        shares_steps=False,
     ),
     "image-classification": TaskEntry(
         columns=("image", "label"),

@@ -21,10 +21,10 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
 ]
 """Blocks; single values of a choice are found in the schema, below."""
 
-FORMATS = {"csv", "tsv", "jsonl", "parquet", "imagefolder", "audiofolder", "conll"}
+FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll"}
 AVAILABLE = {
     "spec.task": {
-        *("text-classification", "token-classification", "image-classification", "face-recognition"),
+        *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
         *("audio-classification", "speech-recognition"),
     },
     "spec.model.init": {"pretrained", "random"},
@@ -34,7 +34,7 @@ AVAILABLE = {
     "spec.data.train.format": FORMATS,
     "spec.data.validation.format": FORMATS,
     "spec.data.test.format": FORMATS,
-    "spec.data.batching.strategy": {"bucket", "pad"},
+    "spec.data.batching.strategy": {"bucket", "pad", "pack"},
     "spec.training.optimizer.name": {"adamw", "sgd"},
     "spec.training.schedule.name": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.training.schedule.span": {"run", "phase"},
@@ -69,6 +69,7 @@ AVAILABLE = {
 NEEDED: dict[str, dict[str, Any]] = {
     "spec.freezing.preset": {"freezing.depth": 1},
     "spec.model.head.margin.method": {"task": "face-recognition"},
+    "spec.data.batching.strategy": {"task": "causal-lm"},
     **{
         f"spec.data.{split}.format": {f"data.{split}": {"uri": f"pkg://package/{split}"}}
         for split in ("train", "validation", "test")
@@ -77,7 +78,12 @@ NEEDED: dict[str, dict[str, Any]] = {
 """What a choice cannot stand without."""
 
 
-READS = {"imagefolder": "image-classification", "audiofolder": "audio-classification", "conll": "token-classification"}
+READS = {
+    "imagefolder": "image-classification",
+    "audiofolder": "audio-classification",
+    "conll": "token-classification",
+    "text": "causal-lm",
+}
 """A task that reads a format, where text classification does not."""
 
 
@@ -168,7 +174,6 @@ def test_all_that_is_not_available_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("data.batching.strategy", "pack"),
         ("model.uri", "s3://bucket/model"),
         ("model.adapter.method", "ia3"),
     ],

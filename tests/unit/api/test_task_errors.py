@@ -20,6 +20,17 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "data.train.format",
         f"{TEXT} reads csv, tsv, jsonl, parquet; found imagefolder",
     ),
+    ({"data.batching.strategy": "pack"}, "data.batching.strategy", f"{TEXT} has bucket, pad; found pack"),
+    (
+        IMAGES | {"data.batching.tokensPerBatch": 512},
+        "data.batching.tokensPerBatch",
+        "rows of task image-classification are not of tokens",
+    ),
+    (
+        {"task": "causal-lm", "data.columns": {"text": "a", "prompt": "b"}},
+        "data.columns",
+        "text, prompt are not of one kind of example: name text, or messages, or prompt and completion",
+    ),
     ({"model.uri": "timm://resnet18"}, "model.uri", f"timm: has no models for {TEXT}"),
     (
         {"data.augment": [{"horizontalFlip": {}}]},

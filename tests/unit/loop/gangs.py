@@ -21,13 +21,14 @@ WORKERS = 2
 @dataclass(frozen=True)
 class Case:
     """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs; `cache` is
-    the folder of its prefix cache."""
+    the folder of its prefix cache; `job` says what is in the job's folder."""
 
     name: str
     changes: dict[str, Any]
     root: str | None = None
     stops: tuple[int, ...] = field(default=())
     cache: str | None = None
+    job: type[TinyJob] = TinyJob
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
             spec = verification_spec(case.changes)
             task = PairVerification(spec)
         else:
-            tiny = TinyJob.there(Path(case.root))
+            tiny = case.job.there(Path(case.root))
             spec = tiny.spec(case.changes)
             task = tiny.task(spec)
             prefix = site(tiny, spec, Path(case.cache)) if case.cache else None

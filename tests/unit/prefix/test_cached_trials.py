@@ -43,9 +43,10 @@ def without_prefix(run: Run) -> list[dict[str, Any]]:
         TOP | {"training.gradientAccumulation": 2},
         TOP | {"training.precision": "bfloat16"},
         TOP | {"model.init": "random"},
+        TOP | {"data.batching": {"tokensPerBatch": 128}, "training.gradientAccumulation": 2},
         REFREEZING,
     ],
-    ids=["head", "top", "gradual", "accumulated", "bfloat16", "random-init", "refreezing"],
+    ids=["head", "top", "gradual", "accumulated", "bfloat16", "random-init", "tokens-per-batch", "refreezing"],
 )
 def test_losses_and_metrics_are_the_same_bits(tiny: TinyJob, cache: Path, changes: dict[str, Any]) -> None:
     cached, computed = trained(tiny, changes, cache, "cached"), trained(tiny, changes, None, "computed")

@@ -30,8 +30,8 @@ def laid_out(folder: Path, lengths: list[int], batch_rows: int = 4) -> Entry:
     for plan in sweep:
         rows = sum(each.filled for each in sweep if each.width == plan.width)
         structures = {"block": describe(tuple(recorded(plan)["block"]))[0]}
-        classes[plan.width] = ClassFacts(rows, structures, ("block",), {"block": 1})
-    Entry.lay_out(folder, EntryFacts(1, "train", batch_rows, classes, len(sweep), forward=0.5))
+        classes[plan.width] = ClassFacts(rows, len(plan.rows), structures, ("block",), {"block": 1})
+    Entry.lay_out(folder, EntryFacts(1, "train", classes, len(sweep), forward=0.5))
     return Entry(folder, sweep)
 
 

@@ -1,4 +1,4 @@
 """Rows: read once, split, prepared into a memory-mapped store, and put into batches.
 
-Read in this order: tables, splitting, store, batches.
+Read in this order: tables, splitting, store, batches, dealing.
 """

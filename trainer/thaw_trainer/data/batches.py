@@ -1,8 +1,8 @@
 """Length classes and the batches of an epoch.
 
-A row's padded length is a function of the row alone, a batch holds rows of one length class and always has the same
-number of rows (short ones are filled up with rows of weight zero). So a row's result depends neither on its
-neighbours nor on how many workers share the batch.
+A row's padded length is a function of the row alone, a batch holds rows of one length class and always has as many
+rows as every other of its class (short ones are filled up with rows of weight zero). So a row's result depends neither
+on its neighbours nor on how many workers share the batch.
 """
 
 from collections.abc import Sequence
@@ -57,15 +57,34 @@ def merge_rare_classes(
     return np.asarray([*kept, int(widths[-1])], dtype=np.int64)
 
 
+def rows_by_class(widths: NDArray[np.int64], most: int, parts: int = 1, tokens: int | None = None) -> Rows:
+    """Rows of a batch of each class: as many as fit into a number of tokens, padding included.
+
+    Args:
+        most: rows of any batch at most, a multiple of `parts`.
+        parts: equal parts that a batch is dealt out in: workers times accumulated parts. Each has a row at least, also
+            where that is more tokens.
+        tokens: of a whole batch; None: every class has `most` rows.
+    """
+    if tokens is None:
+        return np.full(len(widths), most, dtype=np.int64)
+    rows: Rows = np.clip(tokens // widths // parts * parts, parts, most)
+    return rows
+
+
 def plan_batches(
-    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int
+    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int | Rows
 ) -> list[BatchPlan]:
-    """Batches in order of length: each row once, as evaluation reads them."""
+    """Batches in order of length: each row once, as evaluation reads them.
+
+    Args:
+        batch_size: rows of a batch, or of each class's batches.
+    """
     return _cut(np.arange(len(lengths)), np.asarray(lengths), widths, batch_size)
 
 
 def plan_epoch(
-    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int, seed: Sequence[int]
+    lengths: Sequence[int] | NDArray[np.int32], widths: NDArray[np.int64], batch_size: int | Rows, seed: Sequence[int]
 ) -> list[BatchPlan]:
     """Batches of one training epoch: each row once, rows and batches in an order that `seed` determines."""
     random = np.random.default_rng(seed)
@@ -84,13 +103,13 @@ def scattered(plans: Sequence[BatchPlan], first: int = 0) -> BatchPlan:
     return BatchPlan(padded, len(chosen), plans[0].width)
 
 
-def _cut(order: Rows, lengths: NDArray[np.int32], widths: NDArray[np.int64], batch_size: int) -> list[BatchPlan]:
+def _cut(order: Rows, lengths: NDArray[np.int32], widths: NDArray[np.int64], batch_size: int | Rows) -> list[BatchPlan]:
     class_of_row = np.searchsorted(widths, lengths[order])
     batches = []
-    for index, width in enumerate(widths):
+    for index, (width, size) in enumerate(zip(widths, np.broadcast_to(batch_size, widths.shape), strict=True)):
         rows = order[class_of_row == index]
-        for start in range(0, len(rows), batch_size):
-            chunk = rows[start : start + batch_size]
-            padded = np.concatenate([chunk, np.full(batch_size - len(chunk), chunk[0], dtype=np.int64)])
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            padded = np.concatenate([chunk, np.full(size - len(chunk), chunk[0], dtype=np.int64)])
             batches.append(BatchPlan(padded, len(chunk), int(width)))
     return batches

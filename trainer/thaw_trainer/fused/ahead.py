@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_api.tasks import TASKS
 from thaw_trainer.data.store import digest
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
@@ -69,7 +70,9 @@ def ahead_of(site: GroupSite | None, stage: Stage, phases: Sequence[Phase]) -> A
         stage: the trial's first, in effect.
     """
     spec, layout = stage.spec, stage.layout
-    if site is None or stage.gang.size > 1 or not _trains_the_head_only(stage, phases):
+    if site is None or stage.gang.size > 1 or not TASKS[spec.task].shares_steps:
+        return None
+    if not _trains_the_head_only(stage, phases):
         return None
     memory, name, kin = site.memory, digest(spec.manifest()), kinship(spec)
     if kin in memory.refused:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_api.tasks import TASKS
 from thaw_trainer.data.store import digest
 
 MOST_IN_A_STEP = 16
@@ -20,7 +21,7 @@ def shares_steps(spec: FineTuneJobSpec) -> bool:
     cached = (freezing.cache is None or freezing.cache.mode != "never") and freezing.frozen_dropout == "off"
     known_ahead = spec.search.algorithm.name != "tpe" and spec.cluster.workers_per_trial == 1
     kin = all(parameter.path in _OWN_PATHS for parameter in spec.search.parameters or ())
-    return head_only and cached and known_ahead and kin
+    return TASKS[spec.task].shares_steps and head_only and cached and known_ahead and kin
 
 
 def kinship(spec: FineTuneJobSpec) -> str:

@@ -50,11 +50,12 @@ def load_config(folder: Path, **changes: Any) -> Any:
         raise TrainerError(MODEL_UNREADABLE, f"no readable config.json in {folder}: {error}", URI_FIELD) from error
 
 
-def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
+def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head: bool = True) -> nn.Module:
     """A new module with the pretrained tensors; what the files lack of the head is random (torch's generator).
 
     Args:
         auto_class: transformers' AutoModelFor... of the task.
+        new_head: whether the files may lack the head.
 
     Raises:
         TrainerError: ModelUnreadable, when weights are missing, corrupt or of other shapes.
@@ -75,19 +76,22 @@ def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec) -> nn.Mod
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own
         raise TrainerError(MODEL_UNREADABLE, f"no readable weights in {folder}: {error}", URI_FIELD) from error
-    _check_found(module, found, folder, spec.blocks)
+    _check_found(module, found, folder, spec.blocks, new_head)
     return module
 
 
-def _check_found(module: nn.Module, found: dict[str, Any], folder: Path, blocks: list[str] | None) -> None:
-    """Only the head may be new: transformers makes random tensors of whatever else is missing, with a warning."""
+def _check_found(
+    module: nn.Module, found: dict[str, Any], folder: Path, blocks: list[str] | None, new_head: bool
+) -> None:
+    """Only the head may be new, if anything: transformers makes random tensors of whatever is missing, and warns."""
     new = {*found["missing_keys"], *(mismatch[0] for mismatch in found["mismatched_keys"])}
     layout = find_layout(module, blocks)
-    lacking = sorted(new & set(layout.names(-1, layout.blocks - 1)))
+    lacking = sorted(new & set(layout.names(-1, layout.blocks - 1 if new_head else layout.blocks)))
     if lacking:
         raise TrainerError(
             MODEL_UNREADABLE,
-            f"the weights in {folder} lack {len(lacking)} tensors below the head, or have them in other shapes: "
+            f"the weights in {folder} lack {len(lacking)} tensors{' below the head' if new_head else ''}, or have them "
+            "in other shapes: "
             f"{', '.join(lacking[:5])}",
             URI_FIELD,
         )

@@ -51,8 +51,10 @@ def card_of(summary: RunSummary) -> str:
         spec=spec,
         metrics=metrics,
         test_rows=view.test_rows(summary),
-        error=_standard_error(metrics, view.test_rows(summary)),
+        # Only where a row is one answer: those of the words or tokens of a row depend on each other.
+        error=_standard_error(metrics, view.test_rows(summary)) if summary.facts.get("classes") else None,
         baseline=view.baseline(summary),
+        simple_model=view.simple_model(summary),
         labels=list(enumerate(labels))[:LISTED_LABELS],
         more_labels=len(labels[LISTED_LABELS:]),
         rare=[row.label for row in classes if row.rows[2] < _FEW_ROWS],
@@ -90,7 +92,7 @@ def _results(metrics: list[view.MetricRow], spec: FineTuneJobSpec) -> dict[str, 
     source = spec.data.test or spec.data.train
     file = Path(source.uri.partition(":")[2])
     return {
-        "task": {"type": spec.task, "name": spec.task.replace("-", " ").capitalize()},
+        "task": {"type": PIPELINE_TAGS.get(spec.task, spec.task), "name": spec.task.replace("-", " ").capitalize()},
         "dataset": {"name": file.name, "type": source.format or file.suffix.lstrip(".") or "table", "split": "test"},
         "metrics": [{"type": _hub_name(row.name), "name": row.name, "value": row.test} for row in metrics],
     }

@@ -36,6 +36,8 @@ def report_of(summary: RunSummary) -> str:
         metrics=view.metric_rows(summary),
         test_rows=view.test_rows(summary),
         baseline=view.baseline(summary),
+        simple_model=view.simple_model(summary),
+        samples=view.samples(summary),
         states=view.state_counts(summary),
         best_values=view.parameter_text(summary.best.parameters) if summary.best else "",
         curves=learning_curves(summary, summary.best) if summary.best else None,

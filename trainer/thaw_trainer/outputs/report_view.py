@@ -34,6 +34,15 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class SimpleModel:
+    """A model without anything learned from order or context: `test` is what it reaches."""
+
+    metric: str
+    test: float
+    description: str
+
+
+@dataclass(frozen=True)
 class TrialRow:
     """One trial in the table; `values` are in the order of the table's parameters."""
 
@@ -97,6 +106,18 @@ def baseline(summary: RunSummary) -> Baseline | None:
         return None
     label = max(classes, key=lambda each: classes[each])
     return Baseline(label, classes[label] / rows)
+
+
+def simple_model(summary: RunSummary) -> SimpleModel | None:
+    """What the task has fitted to compare with, where it has."""
+    found = summary.facts.get("baseline")
+    return SimpleModel(found["metric"], found["test"], found["description"]) if found else None
+
+
+def samples(summary: RunSummary) -> list[dict[str, str]]:
+    """What the model makes of a few test examples: prompt, model, text."""
+    found: list[dict[str, str]] = summary.final.get("test", {}).get("details", {}).get("samples") or []
+    return found
 
 
 def trial_rows(summary: RunSummary) -> list[TrialRow]:

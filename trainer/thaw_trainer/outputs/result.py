@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.whole_file import whole_file
 from thaw_trainer.reporting.prefix_cache import prefix_cache_use
@@ -17,7 +18,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
     chosen = summary.job.spec.evaluation.metrics
     test = summary.final.get("test", {}).get("metrics", {})
     best = summary.best
-    result = {
+    result: dict[str, Any] = {
         "status": summary.status,
         "job": summary.job.metadata.name,
         "task": summary.job.spec.task,
@@ -28,12 +29,17 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "data": {
             "rows": summary.facts.get("counts", {}),
             "classes": summary.facts.get("classes", {}),
+            **{name: summary.facts[name] for name in ("tokens", "padding") if name in summary.facts},
             "fingerprint": summary.facts.get("fingerprint"),
         },
         "prefixCache": _prefix_cache(summary.records),
         "seconds": {name: round(value, 3) for name, value in summary.seconds.items()},
         "warnings": list(summary.warnings),
     }
+    if "baseline" in summary.facts:
+        result["baseline"] = summary.facts["baseline"]
+    if samples := view.samples(summary):
+        result["samples"] = samples
     if summary.failure:
         result["failure"] = summary.failure
     finite: dict[str, Any] = _finite(result)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.prefix.structure import Structure, tensor_specs
 
-VERSION = 3
+VERSION = 4
 _MOST_PARTS, _PLANS_OF_A_PART = 16, 4
 
 
@@ -32,6 +32,8 @@ class ClassFacts:
     """Batches of one width: what each module returns, and which of them are recorded."""
 
     rows: int
+    batch_rows: int
+    """Rows of each batch."""
     structures: dict[str, Structure]
     """Of every module that gets a stand-in."""
     recorded: tuple[str, ...]
@@ -47,6 +49,15 @@ class ClassFacts:
             for index, spec in enumerate(tensor_specs(self.structures[name]))
         ]
 
+    def is_shared(self, spec: Structure) -> bool:
+        """Whether a tensor is the same for all rows of the class (T5's position bias)."""
+        return bool(spec["shape"][0] != self.batch_rows)
+
+    def items(self, spec: Structure) -> int:
+        """Numbers of one tensor's file."""
+        first = spec["shape"][0] if self.is_shared(spec) else self.rows
+        return int(first * np.prod(spec["shape"][1:], dtype=np.int64))
+
 
 @dataclass(frozen=True)
 class EntryFacts:
@@ -54,7 +65,6 @@ class EntryFacts:
 
     boundary: int
     split: str
-    batch_rows: int
     classes: dict[int, ClassFacts]
     plans: int
     """Batches of the sweep that the entry was laid out for."""
@@ -65,19 +75,8 @@ class EntryFacts:
     def bytes(self) -> int:
         """Size of the recorded tensors."""
         return sum(
-            self.items(width, spec) * _item_size(spec)
-            for width, facts in self.classes.items()
-            for *_, spec in facts.tensors
+            facts.items(spec) * _item_size(spec) for facts in self.classes.values() for *_, spec in facts.tensors
         )
-
-    def is_shared(self, spec: Structure) -> bool:
-        """Whether a tensor is the same for all rows of a class (T5's position bias)."""
-        return bool(spec["shape"][0] != self.batch_rows)
-
-    def items(self, width: int, spec: Structure) -> int:
-        """Numbers of one tensor's file."""
-        first = spec["shape"][0] if self.is_shared(spec) else self.classes[width].rows
-        return int(first * np.prod(spec["shape"][1:], dtype=np.int64))
 
 
 class Entry:
@@ -94,10 +93,7 @@ class Entry:
             raise ValueError(f"laid out for {self.facts.plans} batches, not {len(sweep)}")
         self._slots = _slots(sweep)
         self._files = {
-            width: [
-                _map(self._file(width, index), self.facts, width, spec)
-                for index, (*_, spec) in enumerate(facts.tensors)
-            ]
+            width: [_map(self._file(width, index), facts, spec) for index, (*_, spec) in enumerate(facts.tensors)]
             for width, facts in self.facts.classes.items()
         }
         parts = min(_MOST_PARTS, -(-len(sweep) // _PLANS_OF_A_PART))
@@ -114,7 +110,7 @@ class Entry:
         for width, each in facts.classes.items():
             for index, (*_, spec) in enumerate(each.tensors):
                 with (folder / f"{width}-{index}.bin").open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, max(1, facts.items(width, spec) * _item_size(spec)))
+                    os.posix_fallocate(file.fileno(), 0, max(1, each.items(spec) * _item_size(spec)))
         unfinished = folder / "entry.unfinished"
         unfinished.write_text(json.dumps({"version": VERSION, **asdict(facts)}), encoding="utf-8")
         unfinished.replace(folder / "entry.json")
@@ -142,12 +138,10 @@ class Entry:
 
     def put(self, plan: BatchPlan, recorded: Mapping[str, Sequence[torch.Tensor]]) -> None:
         """Writes one batch's tensors into the files."""
-        slots = self._slots[plan.rows[: plan.filled]]
-        for (name, index, spec), file in zip(
-            self.facts.classes[plan.width].tensors, self._files[plan.width], strict=True
-        ):
+        slots, facts = self._slots[plan.rows[: plan.filled]], self.facts.classes[plan.width]
+        for (name, index, spec), file in zip(facts.tensors, self._files[plan.width], strict=True):
             tensor = recorded[name][index]
-            if self.facts.is_shared(spec):
+            if facts.is_shared(spec):
                 file.copy_(tensor)
             else:
                 file[torch.from_numpy(slots)] = tensor[: plan.filled].to(file.device)
@@ -170,10 +164,10 @@ class Entry:
 
     def get(self, plan: BatchPlan, device: torch.device) -> dict[str, list[torch.Tensor]]:
         """The recorded tensors of a batch, by module: [rows, ...] in the plan's order."""
-        slots = torch.from_numpy(self._slots[plan.rows])
+        slots, facts = torch.from_numpy(self._slots[plan.rows]), self.facts.classes[plan.width]
         found: dict[str, list[torch.Tensor]] = {}
-        for (name, _, spec), file in zip(self.facts.classes[plan.width].tensors, self._files[plan.width], strict=True):
-            tensor = file.clone() if self.facts.is_shared(spec) else file.index_select(0, slots)
+        for (name, _, spec), file in zip(facts.tensors, self._files[plan.width], strict=True):
+            tensor = file.clone() if facts.is_shared(spec) else file.index_select(0, slots)
             found.setdefault(name, []).append(tensor.to(device))
         return found
 
@@ -190,10 +184,9 @@ class Entry:
         for width in sorted({plan.width for plan in self.plans_of(part)}):
             plans = [plan for plan in self.plans_of(part) if plan.width == width]
             slots = np.concatenate([self._slots[plan.rows[: plan.filled]] for plan in plans])
-            for index, ((*_, spec), file) in enumerate(
-                zip(self.facts.classes[width].tensors, self._files[width], strict=True)
-            ):
-                rows = file if self.facts.is_shared(spec) else file[slots.min() : slots.max() + 1]
+            facts = self.facts.classes[width]
+            for index, ((*_, spec), file) in enumerate(zip(facts.tensors, self._files[width], strict=True)):
+                rows = file if facts.is_shared(spec) else file[slots.min() : slots.max() + 1]
                 sums[f"{width}-{index}"] = zlib.crc32(rows.contiguous().view(torch.uint8).numpy().data)
         return sums
 
@@ -215,12 +208,12 @@ def _slots(sweep: Sequence[BatchPlan]) -> NDArray[np.int64]:
     return slots
 
 
-def _map(file: Path, facts: EntryFacts, width: int, spec: Structure) -> torch.Tensor:
+def _map(file: Path, facts: ClassFacts, spec: Structure) -> torch.Tensor:
     """A file as a tensor that shares its pages with every process that maps it."""
     shape = list(spec["shape"])
     if not facts.is_shared(spec):
-        shape[0] = facts.classes[width].rows
-    items = facts.items(width, spec)
+        shape[0] = facts.rows
+    items = facts.items(spec)
     if file.stat().st_size < items * _item_size(spec):
         raise ValueError(f"{file} is cut short")
     if not items:
@@ -233,7 +226,7 @@ def _read_facts(folder: Path) -> EntryFacts:
     if data.pop("version") != VERSION:
         raise ValueError("of another version")
     classes = {
-        int(width): ClassFacts(each["rows"], each["structures"], tuple(each["recorded"]), each["calls"])
+        int(width): ClassFacts(**each | {"recorded": tuple(each["recorded"])})
         for width, each in data.pop("classes").items()
     }
     return EntryFacts(classes=classes, **data)

@@ -99,7 +99,7 @@ class Stock:
         """Digest of everything that decides the numbers of an entry."""
         device = torch.cuda.get_device_name(self._gang.device) if self._gang.device.type == "cuda" else "cpu"
         versions = (torch.__version__, transformers.__version__)
-        batch_rows = len(self.sweeps[split][0].rows)
+        batch_rows = {plan.width: len(plan.rows) for plan in self.sweeps[split]}
         return digest(
             VERSION,
             pristine,

@@ -40,23 +40,21 @@ def survey(
     names = {name for cut in cuts.values() for name in _names(cut)}
     classes: dict[int, dict[int, ClassFacts]] = {boundary: {} for boundary in boundaries}
     refused: dict[int, NotCacheable] = {}
-    batch_rows = len(sweep[0].rows)
     for width, plan in {plan.width: plan for plan in sweep}.items():
         few = BatchPlan(plan.rows[:_FEW_ROWS], min(plan.filled, _FEW_ROWS), width)
         captured = capture(model, lambda few=few: run(few), names)  # type: ignore[misc]
         rows = sum(each.filled for each in sweep if each.width == width)
         for boundary, cut in cuts.items():
             try:
-                structures, recorded = _stand_ins(captured, cut, len(few.rows), batch_rows)
+                structures, recorded = _stand_ins(captured, cut, len(few.rows), len(plan.rows))
             except NotCacheable as reason:
                 refused[boundary] = reason
                 continue
             calls = {name: captured.calls[name] for name in recorded}
-            classes[boundary][width] = ClassFacts(rows, structures, recorded, calls)
+            classes[boundary][width] = ClassFacts(rows, len(plan.rows), structures, recorded, calls)
     seconds = _seconds_to(model, {b: each for b, each in classes.items() if b not in refused}, sweep, run)
     return {
-        boundary: refused.get(boundary)
-        or EntryFacts(boundary, split, batch_rows, classes[boundary], len(sweep), seconds[boundary])
+        boundary: refused.get(boundary) or EntryFacts(boundary, split, classes[boundary], len(sweep), seconds[boundary])
         for boundary in boundaries
     }
 

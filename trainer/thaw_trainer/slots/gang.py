@@ -28,7 +28,7 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
-from thaw_trainer.tasks.protocol import Task
+from thaw_trainer.tasks.protocol import ShowsSamples, Task
 from thaw_trainer.tasks.registry import find_task
 
 _TAKE_SECONDS = 60.0
@@ -156,11 +156,22 @@ def _test_and_export(
                 with writing(output):
                     output.mkdir(parents=True, exist_ok=True)
                     np.savez(output / f"{split}-predictions.npz", **predictions)  # type: ignore[arg-type]
+        if gang.rank == 0 and isinstance(task, ShowsSamples):
+            result["test"]["details"]["samples"] = _samples(task, model, gang)
         tested = clock()
         if gang.rank == 0:
             with writing(output):
                 export_model(task, model, spec.model, OutputFolder(output).unfinished_model)
         return result | {"seconds": {"test": tested - began, "export": clock() - tested}}
+
+
+def _samples(task: ShowsSamples, model: torch.nn.Module, gang: Gang) -> list[dict[str, str]]:
+    """They are to look at only: a model whose code cannot make them is as good without."""
+    try:
+        return task.samples(model.eval(), gang.device)
+    except Exception as error:  # whatever a model's code raises
+        _log.warning("no samples: %s: %s", type(error).__name__, error)
+        return []
 
 
 def _set_up_process(threads: int, log_file: Path) -> None:

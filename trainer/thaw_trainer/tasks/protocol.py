@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -74,6 +74,14 @@ class Task(Protocol):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """Writes model and processor so that others can load them."""
+
+
+@runtime_checkable
+class ShowsSamples(Protocol):
+    """A task that can show what its model makes of a few test examples."""
+
+    def samples(self, model: nn.Module, device: torch.device) -> list[dict[str, str]]:
+        """For people: each a `prompt`, what the `model` makes of it, and the `text` that it should be."""
 
 
 class RowSource(Protocol):

@@ -7,6 +7,7 @@ from thaw_trainer.tasks.protocol import TaskKind
 _MODULES = {
     "text-classification": "thaw_trainer.tasks.text_classification",
     "token-classification": "thaw_trainer.tasks.token_classification",
+    "causal-lm": "thaw_trainer.tasks.causal_lm",
     "image-classification": "thaw_trainer.tasks.image_classification",
     "face-recognition": "thaw_trainer.tasks.face_recognition",
     "audio-classification": "thaw_trainer.tasks.audio_classification",

@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
+from thaw_trainer.data.batches import BatchPlan
+from thaw_trainer.data.dealing import Dealer
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.tasks.protocol import Share
-
-EVALUATION_ROWS = 32
-"""Rows of a batch that is only measured."""
 
 BatchT = TypeVar("BatchT")
 
 
 class RowTask(ABC, Generic[BatchT]):
     """A trial's view of a store's rows, as `Task` and `RowSource` want it."""
+
+    evaluation_tokens: int | None = None
+    """Tokens of a batch that is only measured, at most; None: `tokensPerBatch` decides."""
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         self.spec = spec
@@ -37,29 +38,33 @@ class RowTask(ABC, Generic[BatchT]):
     def collate(self, split: str, plan: BatchPlan) -> BatchT:
         """See RowSource."""
 
+    def classes(self, split: str) -> NDArray[np.int64]:
+        """Length classes of a split's rows."""
+        return self.widths
+
+    def dealer(self, split: str) -> Dealer:
+        """Who deals the rows of a split out."""
+        tokens = self.spec.data.batching.tokens_per_batch
+        return Dealer(self.lengths(split), self.classes(split), self.spec.training, tokens)
+
     def batches(self, split: str, epoch: int, share: Share) -> Iterator[BatchT]:
-        """See Task. Rows of a training batch are dealt out to accumulation parts, then to workers."""
-        if split != "train":
-            return (self.collate(split, plan) for plan in self.sweep(split, share)[share.rank :: share.world])
-        training = self.spec.training
-        plans = plan_epoch(self.lengths(split), self.widths, training.batch_size, (training.seed, epoch))
-        parts = training.gradient_accumulation * share.world
-        return (
-            self.collate(split, plan.part(accumulated * share.world + share.rank, parts))
-            for plan in plans
-            for accumulated in range(training.gradient_accumulation)
-        )
+        """See Task."""
+        if split == "train":
+            chosen = self.dealer(split).epoch(epoch, share.rank, share.world)
+        else:
+            chosen = self.sweep(split, share)[share.rank :: share.world]
+        return (self.collate(split, plan) for plan in chosen)
 
     def steps_per_epoch(self) -> int:
         """See Task."""
-        return len(plan_batches(self.lengths("train"), self.widths, self.spec.training.batch_size))
+        return self.dealer("train").steps_per_epoch(self.spec.cluster.workers_per_trial)
 
     def sweep(self, split: str, share: Share) -> list[BatchPlan]:
         """See RowSource."""
-        training = self.spec.training
-        parts = training.gradient_accumulation * share.world
-        batch_rows = training.batch_size // parts if split == "train" else EVALUATION_ROWS
-        return plan_batches(self.lengths(split), self.widths, batch_rows)
+        dealer = self.dealer(split)
+        if split == "train":
+            return dealer.training_sweep(share.world)
+        return dealer.evaluation_sweep(share.world, self.evaluation_tokens)
 
     def pristine_key(self) -> str:
         """See RowSource. The store's name is a digest of rows, tokenizer or image settings, and weights."""
