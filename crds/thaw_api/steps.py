@@ -19,6 +19,13 @@ class Resize(SchemaModel):
     """Height and width in pixels."""
 
 
+class Windows(SchemaModel):
+    """How a context that is too long for the model is read: in windows that overlap."""
+
+    stride: int = Field(default=128, ge=1, le=65536)
+    """Tokens that two windows have in common."""
+
+
 class Duration(SchemaModel):
     """Sounds that are longer are left out, and counted: cut off, they would no longer be what their text says."""
 
@@ -110,6 +117,7 @@ class RandomErasing(SchemaModel):
 Steps: TypeAlias = dict[str, type[SchemaModel]]
 """Steps by name."""
 
+QUESTION_FEATURES: Steps = {"windows": Windows}
 SOUND_FEATURES: Steps = {"duration": Duration}
 SOUND_CUTS: Steps = {"cut": Cut}
 IMAGE_FEATURES: Steps = {"resize": Resize}

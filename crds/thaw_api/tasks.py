@@ -4,7 +4,7 @@ checked without torch. The trainer's tasks implement these entries."""
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from thaw_api.steps import IMAGE_AUGMENTATION, IMAGE_FEATURES, SOUND_CUTS, SOUND_FEATURES, Steps
+from thaw_api.steps import IMAGE_AUGMENTATION, IMAGE_FEATURES, QUESTION_FEATURES, SOUND_CUTS, SOUND_FEATURES, Steps
 
 Mode: TypeAlias = Literal["max", "min"]
 
@@ -70,6 +70,14 @@ TASKS: dict[str, TaskEntry] = {
         metrics={"f1": "max", "precision": "max", "recall": "max", "accuracy": "max", "loss": "min"},
         objective="f1",
         formats=("conll", "jsonl", "parquet"),
+        reads_tokens=True,
+    ),
+    "question-answering": TaskEntry(
+        columns=("question", "context", "answers"),
+        metrics={"f1": "max", "exactMatch": "max", "loss": "min"},
+        objective="f1",
+        formats=("squad", "jsonl", "parquet"),
+        features=QUESTION_FEATURES,
         reads_tokens=True,
     ),
     "causal-lm": TaskEntry(

@@ -21,11 +21,11 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
 ]
 """Blocks; single values of a choice are found in the schema, below."""
 
-FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll"}
+FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll", "squad"}
 AVAILABLE = {
     "spec.task": {
         *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
-        *("audio-classification", "speech-recognition"),
+        *("audio-classification", "speech-recognition", "question-answering"),
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
@@ -82,6 +82,7 @@ READS = {
     "imagefolder": "image-classification",
     "audiofolder": "audio-classification",
     "conll": "token-classification",
+    "squad": "question-answering",
     "text": "causal-lm",
 }
 """A task that reads a format, where text classification does not."""

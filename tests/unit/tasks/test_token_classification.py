@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.manifests import job
@@ -189,6 +189,7 @@ def test_a_row_with_more_tags_than_words_is_refused(tagger: Tagger) -> None:
 rows = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), min_size=1, max_size=5)
 
 
+@settings(deadline=None)  # the first example imports seqeval
 @given(rows, st.randoms(use_true_random=False))
 def test_entities_are_counted_as_a_count_by_hand_does(tags: list[list[int]], random: Any) -> None:
     predicted = [[random.randrange(4) for _ in row] for row in tags]

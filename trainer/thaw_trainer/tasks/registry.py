@@ -7,6 +7,7 @@ from thaw_trainer.tasks.protocol import TaskKind
 _MODULES = {
     "text-classification": "thaw_trainer.tasks.text_classification",
     "token-classification": "thaw_trainer.tasks.token_classification",
+    "question-answering": "thaw_trainer.tasks.question_answering",
     "causal-lm": "thaw_trainer.tasks.causal_lm",
     "image-classification": "thaw_trainer.tasks.image_classification",
     "face-recognition": "thaw_trainer.tasks.face_recognition",

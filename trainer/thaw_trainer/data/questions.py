@@ -1,0 +1,206 @@
+"""Questions about contexts to a prepared store: read, split by context, tokenized once into windows.
+
+A context that is too long for the model is read in windows that overlap by a stride; each is a row. An answer that lies
+in a window whole is the window's answer; a window without one answers with its first special token (Devlin et al.,
+arXiv 1810.04805, section 4.3).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from thaw_api.data import DataSource, DataSpec
+from thaw_api.steps import QUESTION_FEATURES, Windows, read_steps
+from thaw_trainer.data.batches import length_classes, merge_rare_classes
+from thaw_trainer.data.examples import Examples, Read, read_splits
+from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
+
+NOWHERE = -1
+"""Offset of a token that is not of the context."""
+CONTEXT = "context"
+"""Column that the split keeps together, unless `data.split.groupBy` names another."""
+_ROWS_OF_A_CLASS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the context that it is about, and its answers: (text, first character) each, none where the context
+    has no answer."""
+
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+
+
+def read_questions(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
+    """Examples of columns `row` (a Question) and `identity`.
+
+    Raises:
+        TrainerError: DataUnreadable, DataInvalid or ColumnNotFound.
+    """
+    is_squad = source.format == "squad" or (source.format is None and path.suffix.lower() == ".json")
+    table: pa.Table | None = None if is_squad else read_table(path, source.format, field)
+    questions = _read_squad(path, field) if table is None else _rows_of(data, table)
+    if not questions:
+        raise TrainerError(DATA_INVALID, f"{path} has no questions", f"{field}.uri")
+    for row, each in enumerate(questions):
+        for text, start in each.answers:
+            if each.context[start : start + len(text)] != text:
+                found = each.context[start : start + len(text)]
+                raise TrainerError(
+                    DATA_INVALID,
+                    f"row {row}: the answer {text!r} is not at character {start} of its context: {found!r} is",
+                    "spec.data.columns.answers",
+                )
+    columns: dict[str, Sequence[Any]] = {
+        "row": questions,
+        "identity": [(each.question, each.context) for each in questions],
+    }
+    contexts = pa.array([each.context for each in questions])
+    if table is None or CONTEXT in table.column_names:
+        return Examples(columns, np.arange(len(questions))), pa.table({CONTEXT: contexts}) if table is None else table
+    return Examples(columns, np.arange(len(questions))), table.append_column(CONTEXT, contexts)
+
+
+def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limit: int) -> Made:
+    """Facts and tables of a store.
+
+    A split's rows are windows: `id` (of the question), `input_ids`, `segments` (empty for a model without), `start` and
+    `end` (tokens of the answer), `special` (the token that stands for none), `offsets` (first and last character of
+    each token of the context, NOWHERE otherwise). `<split>-questions` has `id`, `context` and `answers`.
+    """
+    group = data.split.group_by or CONTEXT
+    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": group})})
+    splits, counts = read_splits(apart, paths, read_questions, identity="identity")
+    (windows,) = [step for _, step in read_steps(data.features, QUESTION_FEATURES)][-1:] or [Windows()]
+    tables: dict[str, pa.Table] = {}
+    content = {}
+    for name, rows in splits.items():
+        questions: list[Question] = list(rows.columns["row"])
+        tables[name] = _windows(questions, rows.ids, tokenizer, limit, min(windows.stride, limit // 2))
+        counts[f"windows{name.capitalize()}"] = tables[name].num_rows
+        tables[f"{name}-questions"] = pa.table(
+            {
+                "id": pa.array(rows.ids, pa.int64()),
+                "context": pa.array([each.context for each in questions], pa.large_string()),
+                "answers": pa.array([[text for text, _ in each.answers] for each in questions], pa.list_(pa.string())),
+            }
+        )
+        content[name] = ([vars(each) for each in questions], rows.ids.tolist())
+    lengths = {name: np.diff(tables[name]["input_ids"].combine_chunks().offsets.to_numpy()) for name in splits}
+    longest = int(max(each.max() for each in lengths.values()))
+    widths = merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)
+    return {
+        "counts": counts,
+        "fingerprint": digest(content),
+        "widths": widths.tolist() if data.batching.strategy == "bucket" else [limit],
+        "padToken": tokenizer.pad_token_id,
+        "padLeft": tokenizer.padding_side == "left",
+        "unanswerable": any(not each.answers for each in splits["train"].columns["row"]),
+    }, tables
+
+
+def _windows(questions: list[Question], ids: Any, tokenizer: Any, limit: int, stride: int) -> pa.Table:
+    try:
+        encoded = _tokenized(questions, tokenizer, limit, stride)
+    except Exception as error:  # tokenizers raise bare Exceptions
+        raise TrainerError(
+            DATA_INVALID,
+            f"a question leaves no room for its context in {limit} tokens with a stride of {stride}: {error}",
+            "spec.data.batching.maxLength",
+        ) from error
+    of = encoded["overflow_to_sample_mapping"]
+    starts, ends, specials, offsets = [], [], [], []
+    for window, number in enumerate(of):
+        parts, places = encoded.sequence_ids(window), encoded["offset_mapping"][window]
+        own = [place if part == 1 else (NOWHERE, NOWHERE) for part, place in zip(parts, places, strict=True)]
+        special = next((token for token, part in enumerate(parts) if part is None), 0)
+        start, end = _answer_in(own, questions[number].answers, special)
+        starts.append(start)
+        ends.append(end)
+        specials.append(special)
+        offsets.append(np.asarray(own, dtype=np.int32).ravel())
+    integers = pa.list_(pa.int32())
+    segments = encoded.get("token_type_ids") or [[] for _ in of]
+    return pa.table(
+        {
+            "id": pa.array(ids[np.asarray(of)], pa.int64()),
+            "input_ids": pa.array(encoded["input_ids"], integers),
+            "segments": pa.array(segments, integers),
+            "start": pa.array(starts, pa.int64()),
+            "end": pa.array(ends, pa.int64()),
+            "special": pa.array(specials, pa.int64()),
+            "offsets": pa.array(offsets, integers),
+        }
+    )
+
+
+def _tokenized(questions: list[Question], tokenizer: Any, limit: int, stride: int) -> Any:
+    return tokenizer(
+        [each.question.lstrip() for each in questions],
+        [each.context for each in questions],
+        truncation="only_second",
+        max_length=limit,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+
+
+def _answer_in(offsets: list[tuple[int, int]], answers: tuple[tuple[str, int], ...], special: int) -> tuple[int, int]:
+    """First and last token of the first answer, where the window has it whole; else the special token twice."""
+    if not answers:
+        return special, special
+    text, first = answers[0]
+    last = first + len(text)
+    begins = [token for token, (begin, end) in enumerate(offsets) if begin != NOWHERE and begin <= first < end]
+    stops = [token for token, (begin, end) in enumerate(offsets) if begin != NOWHERE and begin < last <= end]
+    return (begins[0], stops[-1]) if begins and stops else (special, special)
+
+
+def _read_squad(path: Path, field: str) -> list[Question]:
+    """SQuAD's own json, version 1.1 or 2.0 (arXiv 1606.05250, 1806.03822)."""
+    try:
+        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+        return [
+            Question(
+                asked["question"],
+                paragraph["context"],
+                tuple(dict.fromkeys((each["text"], each["answer_start"]) for each in asked.get("answers", ()))),
+            )
+            for article in articles
+            for paragraph in article["paragraphs"]
+            for asked in paragraph["qas"]
+        ]
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise TrainerError(
+            DATA_UNREADABLE, f"{path} is no readable squad: {type(error).__name__}: {error}", f"{field}.uri"
+        ) from error
+
+
+def _rows_of(data: DataSpec, table: pa.Table) -> list[Question]:
+    """A table as datasets has SQuAD: `answers` is a struct of two lists, `text` and `answer_start`."""
+    question, context = (
+        text_column(table, data.columns.get(role, role), f"spec.data.columns.{role}")
+        for role in ("question", "context")
+    )
+    name = data.columns.get("answers", "answers")
+    answers = column(table, name, "spec.data.columns.answers").to_pylist()
+    try:
+        found = [
+            tuple(dict.fromkeys(zip(each["text"], map(int, each["answer_start"]), strict=True))) for each in answers
+        ]
+    except (TypeError, KeyError, ValueError) as error:
+        raise TrainerError(
+            DATA_INVALID,
+            f"column {name!r} holds no structs of two lists, text and answer_start: {error}",
+            "spec.data.columns.answers",
+        ) from error
+    return [Question(*each) for each in zip(question, context, found, strict=True)]
