@@ -36,6 +36,10 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     scheme = spec.model.uri.partition(":")[0]
     if scheme in LIBRARIES and scheme not in task.libraries:
         errors.append(FieldError("spec.model.uri", f"{scheme}: has no models for task {spec.task}"))
+    if spec.training.label_smoothing and not task.smooths_labels:
+        errors.append(
+            FieldError("spec.training.labelSmoothing", f"the loss of task {spec.task} has no labels to smooth")
+        )
     if not task.embeds:
         errors += [
             FieldError(f"spec.model.head.{name}", f"task {spec.task} has no embedding; face-recognition has")

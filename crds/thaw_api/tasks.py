@@ -48,6 +48,8 @@ class TaskEntry:
     """What `data.batching.strategy` may be."""
     reads_tokens: bool = False
     """Whether a row's length is in tokens, which `data.batching.tokensPerBatch` limits."""
+    smooths_labels: bool = True
+    """Whether its loss has a target that `training.labelSmoothing` can spread."""
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
     what it reads, since that is held for all of them at once."""
@@ -98,6 +100,7 @@ TASKS: dict[str, TaskEntry] = {
         libraries=("torchvision", "timm"),
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
+        strategies=("bucket",),
     ),
     "face-recognition": TaskEntry(
         columns=("image", "label"),
@@ -108,6 +111,7 @@ TASKS: dict[str, TaskEntry] = {
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
         embeds=True,
+        strategies=("bucket",),
     ),
     "audio-classification": TaskEntry(
         columns=("audio", "label"),
@@ -115,6 +119,7 @@ TASKS: dict[str, TaskEntry] = {
         objective="accuracy",
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
         features=SOUND_CUTS,
+        strategies=("bucket",),
     ),
     "speech-recognition": TaskEntry(
         columns=("audio", "text"),
@@ -122,6 +127,8 @@ TASKS: dict[str, TaskEntry] = {
         objective="wer",
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
         features=SOUND_FEATURES,
+        strategies=("bucket",),
+        smooths_labels=False,
     ),
 }
 """The tasks that can be run; the other names of `TaskName` are refused as not available yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,13 @@ def save_resnet(folder: Path, **changes: Any) -> Path:
     sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 24], "depths": [1, 1, 1], "layer_type": "basic"}
     torch.manual_seed(0)
     ResNetModel(ResNetConfig(**(sizes | changes))).save_pretrained(folder)
-    processor = '{"size": {"height": 16, "width": 16}, "image_mean": [0.4, 0.4, 0.4], "image_std": [0.2, 0.2, 0.2]}'
-    (folder / "preprocessor_config.json").write_text(processor, encoding="utf-8")
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 16, "width": 16},
+        "image_mean": [0.4, 0.4, 0.4],
+        "image_std": [0.2, 0.2, 0.2],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return folder
 
 

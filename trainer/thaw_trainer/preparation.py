@@ -71,6 +71,7 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     steps_per_epoch = kind.open(spec, base).steps_per_epoch()
     prefixes = {spec.model.uri: _plan_prefix(spec, layout, steps_per_epoch)}
     for variant in variants:
+        kind.empty_model(variant, stores[inputs_key(variant)])  # a model refuses what it does not read, such as a size
         if variant.model.uri not in prefixes:
             its_layout = _layout(variant, kind, stores[inputs_key(variant)])
             check_schedules(variant, its_layout)

@@ -18,7 +18,7 @@ from tests.unit.tiny_jobs import Run, run
 from tests.unit.tiny_models import WORDS, save_pretrained
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.store import PreparedStore
-from thaw_trainer.data.tagged_words import NO_TAG
+from thaw_trainer.data.tagged_words import CUT_OFF, NO_TAG
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
@@ -128,7 +128,7 @@ def test_words_that_were_cut_off_count_as_outside(tagger: Tagger) -> None:
         for tags, predicted in zip(told["tags"], told["predicted"], strict=True):
             assert len(predicted) == len(tags)
             assert predicted[:6].tolist() == [0] * min(6, len(tags))
-            assert predicted[6:].tolist() == [3] * max(0, len(tags) - 6)
+            assert predicted[6:].tolist() == [CUT_OFF] * max(0, len(tags) - 6)
     counts = task.store.facts["counts"]
     assert counts["wordsCutOffTest"] == sum(
         max(0, len(batch_tags) - 6)
@@ -197,6 +197,7 @@ def test_entities_are_counted_as_a_count_by_hand_does(tags: list[list[int]], ran
         np.asarray([np.asarray(row) for row in tags] + [None], dtype=object)[:-1],
         np.asarray([np.asarray(row) for row in predicted] + [None], dtype=object)[:-1],
         np.ones(len(tags), dtype=np.float32),
+        np.asarray([len(row) for row in tags]),
         LABELS,
     )
     true, guessed = (
@@ -225,5 +226,5 @@ def entities(row: list[int]) -> list[tuple[str, int, int]]:
 
 def test_parts_of_speech_are_counted_word_by_word() -> None:
     tags, predicted = (np.asarray([np.asarray(row), None], dtype=object)[:-1] for row in ([0, 1, 1], [0, 1, 0]))
-    found = tag_metrics(tags, predicted, np.zeros(1, dtype=np.float32), ["NOUN", "VERB"])
+    found = tag_metrics(tags, predicted, np.zeros(1, dtype=np.float32), np.asarray([3]), ["NOUN", "VERB"])
     assert found["f1"] == found["accuracy"] == pytest.approx(2 / 3)

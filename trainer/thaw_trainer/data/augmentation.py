@@ -37,7 +37,8 @@ class Augmentation:
             )
 
     def _augmented(self, image: torch.Tensor, seed: tuple[int, ...]) -> torch.Tensor:
-        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        # The processor's generator alone: torch.manual_seed would reset those of the devices too.
+        torch.default_generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
         return self._transform(image)
 
 

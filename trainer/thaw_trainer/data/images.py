@@ -7,6 +7,7 @@ The pixels of a split are one .npy file of bytes [rows, height, width, channels]
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.examples import Examples, Read, class_counts, fit_labels, read_splits
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.examples import SPLITS, Examples, Read, class_counts, fit_labels, read_splits
+from thaw_trainer.data.store import Made, digest, file_digest
 from thaw_trainer.data.tables import column, read_table, text_column
 from thaw_trainer.disk import writing
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
@@ -38,7 +39,7 @@ def source_digest(path: Path) -> str:
     """A short name for all bytes of a source: a table, or a folder of images with their names."""
     files = [path] if path.is_file() else image_files(path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(lambda file: hashlib.sha256(file.read_bytes()).hexdigest(), files))
+        digests = list(pool.map(file_digest, files))
     names = [str(file.relative_to(path)) for file in files]
     return digest(names, digests)
 
@@ -91,7 +92,8 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
     Raises:
         TrainerError: DataInvalid: sources that are given share an identity, or train has fewer than two.
     """
-    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": "label"})})
+    column = "label" if paths["train"].is_dir() else data.columns.get("label", "label")
+    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": column})})
     splits, counts = read_splits(apart if data.split.group_by is None else data, paths, read_images, identity="content")
     of = {name: sorted(set(rows.columns["label"])) for name, rows in splits.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
@@ -101,6 +103,13 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
             raise TrainerError(DATA_INVALID, message, f"spec.data.{other}")
     if len(of["train"]) < 2:
         raise TrainerError(DATA_INVALID, "identities to train on are fewer than 2", "spec.data.columns.label")
+    for name in SPLITS[1:]:
+        rows = Counter(splits[name].columns["label"])
+        if len(rows) < 2 or max(rows.values()) < 2:
+            message = (
+                f"{name} has {len(rows)} identities in {len(splits[name])} images: no two images to tell apart or match"
+            )
+            raise TrainerError(DATA_INVALID, message, f"spec.data.split.{name}")
     counts |= {f"identities{name.capitalize()}": len(identities) for name, identities in of.items()}
     tables = {name: _table(rows, of[name]) for name, rows in splits.items()}
     return _written(folder, splits, counts, of["train"], settings), tables

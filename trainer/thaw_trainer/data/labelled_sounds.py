@@ -26,7 +26,7 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
         tables[name] = pa.table(
             {
                 "id": pa.array(rows.ids, pa.int64()),
-                "samples": pa.array(samples, pa.list_(pa.int16())),
+                "samples": pa.array(samples, pa.large_list(pa.int16())),
                 "label": pa.array([number[label] for label in rows.columns["label"]], pa.int64()),
             }
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.examples import Examples, Read
-from thaw_trainer.data.store import digest
+from thaw_trainer.data.store import digest, file_digest
 from thaw_trainer.data.tables import column, read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
@@ -31,22 +31,30 @@ UNITS_PER_SECOND = 10
 """Length classes are in tenths of a second."""
 
 
-def source_digest(path: Path) -> str:
-    """A short name for all bytes of a source: a table and what lies beside it, or a folder."""
-    folder = path if path.is_dir() else path.parent
-    sounds = sound_files(folder) if path.is_dir() or path.suffix != ".parquet" else []
-    files = [
-        *([path] if path.is_file() else (folder / name for name in _METADATA if (folder / name).is_file())),
-        *sounds,
-    ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = list(pool.map(lambda file: hashlib.sha256(file.read_bytes()).hexdigest(), files))
-    return digest([str(file.relative_to(folder)) for file in files], digests)
+def source_digest(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> str:
+    """A short name for all bytes of a source: its table, and every sound that it names.
+
+    Args:
+        folder_role: see `_table`.
+    """
+    audio = _table(data, source, path, field, folder_role)["audio"]
+    named = [] if pa.types.is_binary(audio.type) or pa.types.is_large_binary(audio.type) else audio.to_pylist()
+    table = path if path.is_file() else _metadata(path)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            digests = list(pool.map(file_digest, [*([table] if table else []), *map(Path, named)]))
+    except OSError as error:
+        raise TrainerError(DATA_UNREADABLE, f"{error.filename} cannot be read: {error}", f"{field}.uri") from error
+    return digest([str(Path(name).relative_to(path if path.is_dir() else path.parent)) for name in named], digests)
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The sounds below a folder, in order of their paths."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS)
+    """The sounds below a folder, in order of their paths; what is hidden is left out."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in _ENDINGS and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
 
 
 def reader(role: str, from_folders: bool) -> Callable[[DataSpec, DataSource, Path, str], Read]:
@@ -117,14 +125,18 @@ def fit_classes(lengths: dict[str, NDArray[np.int32]]) -> list[int]:
 
 
 def _table(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> pa.Table:
-    """A table whose column `audio` holds bytes or absolute paths."""
+    """A table whose column `audio` holds bytes or absolute paths.
+
+    Args:
+        folder_role: the role that the names of folders have in an audiofolder without a table; None: it needs one.
+    """
     if path.is_dir():
         metadata = _metadata(path)
         if metadata is None:
             return _folder_table(path, field, folder_role)
         table = read_table(metadata, None, field)
         names = text_column(table, "file_name", f"{field}.uri")
-        return _with_audio(table, "file_name", pa.array([str(path / name) for name in names]))
+        return _with_audio(table, "file_name", _inside(path, names, f"{field}.uri"))
     if source.format == "audiofolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an audiofolder is a folder", f"{field}.uri")
     table = read_table(path, source.format, field)
@@ -132,13 +144,25 @@ def _table(data: DataSpec, source: DataSource, path: Path, field: str, folder_ro
     values = column(table, name, where)
     if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
         values = pc.struct_field(values, "bytes")
+        if values.null_count:
+            raise TrainerError(DATA_INVALID, f"column {name!r} lacks bytes in {values.null_count} rows", where)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pa.array([str(path.parent / each) for each in values.to_pylist()])
+        values = _inside(path.parent, values.to_pylist(), where)
     elif not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise TrainerError(
             DATA_INVALID, f"column {name!r} holds {values.type}, neither paths nor encoded sounds", where
         )
     return _with_audio(table, name, values)
+
+
+def _inside(folder: Path, names: list[str], field: str) -> pa.Array:
+    """The files of a folder that a table names; a name that leads out of it is refused."""
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise TrainerError(
+                DATA_INVALID, f"{name!r} leads out of {folder}: a table names what lies beside it", field
+            )
+    return pa.array([str(folder / name) for name in names], pa.string())
 
 
 def _with_audio(table: pa.Table, replaced: str, values: Any) -> pa.Table:

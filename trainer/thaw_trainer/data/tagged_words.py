@@ -20,6 +20,8 @@ from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 NO_TAG = -100
 """Label of a token that bears no tag: torch's cross-entropy leaves it out."""
 OUTSIDE = "O"
+CUT_OFF = -1
+"""Predicted tag of a word that was not read: it is never right."""
 _ROWS_OF_A_CLASS = 32
 
 
@@ -149,4 +151,11 @@ def _lists(table: pa.Table, name: str, field: str) -> list[tuple[str, ...]]:
     values = column(table, name, field)
     if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not lists", field)
-    return [tuple(map(str, row)) for row in values.to_pylist()]
+    if not (pa.types.is_string(values.type.value_type) or pa.types.is_large_string(values.type.value_type)):
+        message = f"column {name!r} holds lists of {values.type.value_type}, not of text: write tags by their names"
+        raise TrainerError(DATA_INVALID, message, field)
+    rows = [tuple(row) for row in values.to_pylist()]
+    lacking = next((number for number, row in enumerate(rows) if None in row), None)
+    if lacking is not None:
+        raise TrainerError(DATA_INVALID, f"row {lacking} of column {name!r} lacks a value", field)
+    return rows

@@ -38,7 +38,7 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
         tables[name] = pa.table(
             {
                 "id": pa.array(rows.ids, pa.int64()),
-                "samples": pa.array(samples, pa.list_(pa.int16())),
+                "samples": pa.array(samples, pa.large_list(pa.int16())),
                 "characters": pa.array(characters, pa.list_(pa.int32())),
                 "text": pa.array(texts, pa.string()),
             }

@@ -63,9 +63,15 @@ def set_trainable(
     _hold_frozen_in_eval(model, policy)
     if policy.dropout:
         return
+    frozen = [name for blocks in layout.block_modules for name in blocks if _is_frozen(model.get_submodule(name))]
     for parent, blocks in layout.stacks.items():
-        if parent and any(_is_frozen(model.get_submodule(block)) for block in blocks):
+        if parent and set(blocks) & set(frozen):
             _hold_stack_in_eval(model.get_submodule(parent), policy)
+    for module in model.modules():
+        # Masks frames before its encoder reads them (SpecAugment in wav2vec2 and its kin), by its own flag.
+        if frozen and hasattr(module, "masked_spec_embed"):
+            module.training = False
+            module.__dict__["train"] = MethodType(_train_children_only, module)
 
 
 def _hold_frozen_in_eval(module: nn.Module, policy: FrozenPolicy) -> None:

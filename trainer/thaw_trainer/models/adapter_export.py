@@ -29,8 +29,8 @@ _log = logging.getLogger("thaw.adapter")
 def export_model(task: Task, model: nn.Module, spec: ModelSpec, folder: Path) -> None:
     """Writes a trained model for others. An adapter is merged into the module for good.
 
-    Where peft could not put the head back by its modules' names, there is no adapter beside the model: without the
-    head that was trained with it, it is of no use.
+    Where a task exports a part of its module only, or peft could not put the head back by its modules' names, there is
+    no adapter beside the model: without the head that was trained with it, it is of no use.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -41,6 +41,8 @@ def export_model(task: Task, model: nn.Module, spec: ModelSpec, folder: Path) ->
     layout = find_layout(model, spec.blocks)
     head = head_modules(model, layout.names(layout.blocks, layout.blocks))
     files = None
+    if not getattr(task, "exports_whole", True):
+        head = "what is exported is part of what was trained"
     if isinstance(head, str):
         _log.warning("no %s beside the model: %s", FOLDER, head)
     else:

@@ -25,7 +25,12 @@ class MarginHead(nn.Module):
 
     def forward(self, embeddings: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
         """Logits [rows, identities] of embeddings [rows, size] whose true identities are given [rows]."""
-        cosines = F.linear(F.normalize(embeddings), F.normalize(self.weight))
+        # In float32 whatever the rest is computed in: a scale of 64 makes much of each bit of a cosine.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self._logits(embeddings.float(), identity)
+
+    def _logits(self, embeddings: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
+        cosines = F.linear(F.normalize(embeddings), F.normalize(self.weight.float()))
         true = F.one_hot(identity, cosines.shape[1]).bool()
         return self.spec.scale * torch.where(true, self._with_margin(cosines), cosines)
 

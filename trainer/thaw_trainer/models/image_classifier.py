@@ -25,6 +25,7 @@ from thaw_trainer.models.image_files import (
 from thaw_trainer.models.pretrained import URI_FIELD
 
 _DROPOUT_FIELD = "spec.model.head.dropout"
+_COUNT = "num_batches_tracked"
 _AUXILIARY_HEADS = ("inception_v3", "googlenet")
 
 
@@ -150,7 +151,8 @@ def _load(module: nn.Module, folder: Path, spec: ModelSpec) -> None:
     fits = {name for name, tensor in wanted.items() if name in found and found[name].shape == tensor.shape}
     layout = find_layout(module, spec.blocks)
     below = set(layout.names(-1, layout.blocks - 1))
-    buffers = {name for name in wanted if name not in layout.place_of_name}
+    # Files from before BatchNorm counted its batches lack the count, which nothing reads.
+    buffers = {name for name in wanted if name not in layout.place_of_name and not name.endswith(_COUNT)}
     lacking = sorted((below | buffers) - fits)
     if lacking:
         raise TrainerError(
@@ -159,7 +161,9 @@ def _load(module: nn.Module, folder: Path, spec: ModelSpec) -> None:
             f"{', '.join(lacking[:5])}",
             URI_FIELD,
         )
-    module.load_state_dict({name: found[name] for name in fits}, strict=False)
+    # The module's own dict tells the versions of its layers, which some of them ask for.
+    wanted.update({name: found[name] for name in fits})
+    module.load_state_dict(wanted)
 
 
 def _transformers_config(folder: Path, spec: ModelSpec, labels: list[str]) -> Any:

@@ -5,15 +5,20 @@ reads the same bytes. transformers and timm have a layout of their own; torchvis
 `{"library": "torchvision", "architecture": ..., "image": {...}}`.
 """
 
+import io
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from thaw_api.model import ModelSpec
 from thaw_trainer.data.store import digest
@@ -27,6 +32,8 @@ Library = Literal["transformers", "torchvision", "timm"]
 WEIGHTS = "model.safetensors"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CHANNELS = 3
+_MOST_DIFFERENCE = 0.05
+"""Between two libraries' ways to scale a picture, in normalized values; another order of colours gives 0.5."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class ImageSettings:
     """Of each channel, on a scale of 0 to 1; as many as there are channels."""
     std: tuple[float, ...]
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+
+    @staticmethod
+    def read(written: dict[str, Any]) -> "ImageSettings":
+        """The inverse of `asdict`, through JSON."""
+        return ImageSettings(**(written | {"mean": tuple(written["mean"]), "std": tuple(written["std"])}))
 
     @property
     def channels(self) -> int:
@@ -107,8 +119,7 @@ def image_settings(folder: Path) -> ImageSettings:
     config = read_config(folder)
     library = library_of(folder)
     if library == "torchvision":
-        image = config["image"]
-        return ImageSettings(**(image | {"mean": tuple(image["mean"]), "std": tuple(image["std"])}))
+        return ImageSettings.read(config["image"])
     if library == "timm":
         return _timm_settings(config)
     return _transformers_settings(folder, config)
@@ -121,7 +132,7 @@ def write_torchvision(folder: Path, architecture: str, settings: ImageSettings, 
 
 
 def _fetch_torchvision(name: str, query: dict[str, list[str]], spec: ModelSpec, folder: Path) -> None:
-    from torchvision.models import get_model_builder, get_model_weights
+    from torchvision.models import get_model, get_model_builder, get_model_weights
 
     try:
         get_model_builder(name)
@@ -141,9 +152,9 @@ def _fetch_torchvision(name: str, query: dict[str, list[str]], spec: ModelSpec, 
     )
     write_torchvision(folder, name, settings, {"weights": weights.name})
     if spec.init == "pretrained":
-        save_file(
-            _downloaded(spec.uri, lambda: weights.get_state_dict(progress=False, check_hash=True)), folder / WEIGHTS
-        )
+        # torchvision's builders rename what older files call otherwise: the module's own tensors are kept.
+        model = _downloaded(spec.uri, lambda: get_model(name, weights=weights))
+        save_file({each: tensor.contiguous() for each, tensor in model.state_dict().items()}, folder / WEIGHTS)
 
 
 def _fetch_timm(name: str, query: dict[str, list[str]], spec: ModelSpec, folder: Path) -> None:
@@ -154,11 +165,14 @@ def _fetch_timm(name: str, query: dict[str, list[str]], spec: ModelSpec, folder:
         raise TrainerError(MODEL_NOT_FOUND, f"timm has no model {name!r}", URI_FIELD)
     pretrained = spec.init == "pretrained"
     if pretrained:
-        model = _downloaded(spec.uri, lambda: timm.create_model(name, pretrained=True))
+        model: nn.Module = _downloaded(spec.uri, lambda: timm.create_model(name, pretrained=True))
         timm.models.save_for_hf(model, folder, safe_serialization=True)
     else:
-        with torch.device("meta"):
-            model = timm.create_model(name, pretrained=False)
+        try:
+            with torch.device("meta"):
+                model = timm.create_model(name, pretrained=False)
+        except RuntimeError as error:  # a tag that the model does not have
+            raise TrainerError(MODEL_NOT_FOUND, f"timm has no model {name!r}: {error}", URI_FIELD) from error
         save_config_for_hf(model, folder / "config.json")
 
 
@@ -182,24 +196,71 @@ def _timm_settings(config: dict[str, Any]) -> ImageSettings:
 
 
 def _transformers_settings(folder: Path, config: dict[str, Any]) -> ImageSettings:
-    """From preprocessor_config.json, where the folder has one; else what the configuration tells."""
+    """From preprocessor_config.json, where the folder has one; else what the configuration tells.
+
+    Raises:
+        TrainerError: ModelUnreadable, for a processor that does something else to an image than scale, cut and
+            normalize it: what it makes of a picture is compared.
+    """
     file = folder / "preprocessor_config.json"
-    given = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     channels = config.get("num_channels", _CHANNELS)
-    mean, std = given.get("image_mean", [0.5] * channels), given.get("image_std", [0.5] * channels)
-    wanted, crop = given.get("size"), given.get("crop_size")
-    resize = None
-    if isinstance(wanted, dict):
-        resize = wanted.get("shortest_edge")
-        size = wanted.get("height") or resize
-    else:
-        size = wanted or config.get("image_size") or 224
-    if given.get("do_center_crop") and crop:
-        resize, size = resize or size, crop["height"] if isinstance(crop, dict) else crop
-    elif resize is not None and given.get("crop_pct"):
-        # ConvNeXt's processor scales beyond the size below 384 and cuts the margin off.
-        resize = round(resize / given["crop_pct"]) if resize < 384 else resize
-    elif resize is not None:
-        resize = size
-    interpolation = {0: "nearest", 2: "bilinear", 3: "bicubic"}.get(given.get("resample", 2), "bilinear")
+    if not file.is_file():
+        half = (0.5,) * channels
+        return ImageSettings(int(config.get("image_size") or 224), None, half, half)
+    try:
+        processor = _processor_of(folder)
+        settings = _scaling_of(processor, channels)
+        difference = _difference(processor, settings) if channels == _CHANNELS else 0.0
+    except Exception as error:  # json, key and value errors of many processors
+        raise TrainerError(MODEL_UNREADABLE, f"no readable processor in {file}: {error}", URI_FIELD) from error
+    if difference > _MOST_DIFFERENCE:
+        raise TrainerError(
+            MODEL_UNREADABLE,
+            f"{type(processor).__name__} does more to an image than thaw can: after scaling, cutting and normalizing, "
+            f"values differ by {difference:.2f} on average",
+            URI_FIELD,
+        )
+    return settings
+
+
+def _processor_of(folder: Path) -> Any:
+    from transformers import AutoImageProcessor
+
+    return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+
+
+def _scaling_of(processor: Any, channels: int) -> ImageSettings:
+    """A processor's settings in our words."""
+    wanted, cut = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
+    share = getattr(processor, "crop_pct", None)
+    shortest = wanted.get("shortest_edge")
+    size, resize = wanted.get("height") or shortest, shortest
+    if share is not None and shortest is not None:
+        # ConvNeXt's processor scales beyond the size below 384, and squeezes from there on.
+        resize = int(shortest / share) if shortest < 384 else None
+    elif getattr(processor, "do_center_crop", False) and cut:
+        size = cut.get("height") or cut.get("shortest_edge")
+    normalizes = getattr(processor, "do_normalize", True)
+    mean, std = (processor.image_mean, processor.image_std) if normalizes else ([0.0] * channels, [1.0] * channels)
+    interpolation = {0: "nearest", 2: "bilinear", 3: "bicubic"}[int(getattr(processor, "resample", 2))]
     return ImageSettings(int(size), resize, tuple(mean)[:channels], tuple(std)[:channels], interpolation)  # type: ignore[arg-type]
+
+
+def _sides(size: Any) -> dict[str, Any]:
+    if size is None or isinstance(size, int):
+        return {"height": size, "width": size} if size else {}
+    return {name: value for name, value in dict(size).items() if value is not None}
+
+
+def _difference(processor: Any, settings: ImageSettings) -> float:
+    """Mean difference between what a processor and our own decoding make of a picture that is wider than high."""
+    from thaw_trainer.data.images import decode
+
+    rows, columns = np.mgrid[: settings.size + 40, : 2 * settings.size]
+    waves = [np.sin(rows / (9 + each)) + np.cos(columns / (13 - each)) for each in range(3)]
+    picture = Image.fromarray((127 + 63 * np.stack(waves, axis=-1)).astype(np.uint8))
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    ours = (decode(encoded.getvalue(), settings) / 255 - settings.mean) / settings.std
+    theirs = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0]).transpose(1, 2, 0)
+    return float(np.abs(ours - theirs).mean()) if ours.shape == theirs.shape else math.inf

@@ -20,12 +20,12 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in _MODEL_FILES)
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, **options: Any) -> Any:
     """The model's tokenizer; raises TrainerError ModelUnreadable."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # tokenizers raise bare Exceptions for corrupt files
         raise TrainerError(MODEL_UNREADABLE, f"no readable tokenizer in {folder}: {error}", URI_FIELD) from error
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):

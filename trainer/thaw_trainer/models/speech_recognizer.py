@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from thaw_api.model import ModelSpec
@@ -43,7 +44,7 @@ def frames_of(config: Any, samples: Any) -> Any:
     """Frames that the model makes of so many samples: what its convolutions leave."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         samples = (samples - kernel) // stride + 1
-    return samples
+    return np.maximum(samples, 0)
 
 
 def fit_vocabulary(texts: list[str]) -> list[str]:

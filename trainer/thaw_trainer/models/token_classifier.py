@@ -25,6 +25,11 @@ def load_config(folder: Path, spec: ModelSpec, labels: list[str], pad_token_id: 
     return config
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer for words that stand apart: a byte-level one has to see the space before each, as in a text."""
+    return pretrained.load_tokenizer(folder, add_prefix_space=True)
+
+
 def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
     """A new module with the pretrained tensors and a random head (torch's generator decides it)."""
     return pretrained.build(_auto_class(), folder, config, spec)

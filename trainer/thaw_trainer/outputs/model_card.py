@@ -68,6 +68,7 @@ def card_of(summary: RunSummary) -> str:
         made_by=made_by(),
         library=summary.facts.get("library", "transformers"),
         sound_rate=summary.facts.get("sound", {}).get("rate"),
+        image_channels=len(summary.facts.get("image", {}).get("mean", "rgb")),
         image_size=summary.facts.get("image", {}).get("size"),
     )
 

@@ -170,6 +170,8 @@ def phase_rows(summary: RunSummary) -> list[PhaseRow]:
 def class_rows(summary: RunSummary) -> list[ClassRow]:
     """The classes in the order of the labels, with recall and precision where there is a confusion matrix."""
     classes = summary.facts.get("classes", {})
+    if not classes:
+        return []
     matrix = _confusion(summary).get("matrix") or []
     labels = summary.facts.get("labels") or list(classes.get("train", {}))
     return [

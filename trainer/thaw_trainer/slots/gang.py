@@ -28,7 +28,7 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
-from thaw_trainer.tasks.protocol import ShowsSamples, Task
+from thaw_trainer.tasks.protocol import ShowsSamples, Task, plain_columns
 from thaw_trainer.tasks.registry import find_task
 
 _TAKE_SECONDS = 60.0
@@ -155,7 +155,8 @@ def _test_and_export(
                 }
                 with writing(output):
                     output.mkdir(parents=True, exist_ok=True)
-                    np.savez(output / f"{split}-predictions.npz", **predictions)  # type: ignore[arg-type]
+                    columns = plain_columns(predictions)
+                    np.savez(output / f"{split}-predictions.npz", **columns)  # type: ignore[arg-type]
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
         tested = clock()

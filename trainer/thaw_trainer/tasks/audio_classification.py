@@ -100,7 +100,7 @@ class AudioClassification(RowTask[LabelledSounds]):
         audio_classifier.export(model, folder, self.settings)
 
     def _logits(self, model: nn.Module, batch: LabelledSounds, device: torch.device) -> torch.Tensor:
-        inputs = {"input_values": torch.from_numpy(batch.values).to(device)}
+        inputs = {"input_values": torch.from_numpy(batch.values).to(device, getattr(torch, self.spec.model.dtype))}
         if self.settings.mask:
             inputs["attention_mask"] = torch.from_numpy(batch.mask).to(device)
         logits: torch.Tensor = model(**inputs).logits
@@ -120,7 +120,10 @@ class AudioClassificationKind:
             spec.task,
             spec.data.manifest(),
             asdict(settings),
-            {name: source_digest(path) for name, path in paths.items()},
+            {
+                name: source_digest(spec.data, getattr(spec.data, name), path, f"spec.data.{name}", "label")
+                for name, path in paths.items()
+            },
             {path.name: file_digest(path) for path in pretrained.model_files(folder)},
         )
         store = open_or_write(files.stores, key, lambda _: make_store(spec.data, paths, settings.rate))

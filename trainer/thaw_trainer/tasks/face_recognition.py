@@ -26,6 +26,9 @@ _EMBEDDING = 512
 class FaceRecognition(ImageTask):
     """One trial's view of the rows and the model."""
 
+    exports_whole = False
+    """The directions of the identities of train are not exported."""
+
     @property
     def size(self) -> int:
         """Numbers of an embedding."""

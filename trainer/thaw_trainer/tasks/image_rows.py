@@ -60,8 +60,7 @@ class ImageTask(RowTask[ImageBatch]):
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         super().__init__(spec, folder)
         self.labels: list[str] = self.store.facts["labels"]
-        image = self.store.facts["image"]
-        self.settings = ImageSettings(**(image | {"mean": tuple(image["mean"]), "std": tuple(image["std"])}))
+        self.settings = ImageSettings.read(self.store.facts["image"])
         self.augmentation = Augmentation(spec.data.augment, self.settings.size) if spec.data.augment else None
 
     @cached_property

@@ -1,5 +1,6 @@
 """What a task is to the rest of the trainer. The loop, the search and the report know nothing else of it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,16 @@ class TaskKind(Protocol):
 def predict(task: Task, model: nn.Module, batch: Batch, device: torch.device) -> Predictions:
     """What a model says of each example of a batch."""
     return task.predictions(batch, task.outputs(model, batch, device))
+
+
+def plain_columns(predictions: Predictions) -> Predictions:
+    """The same without objects, which only a pickle could hold: what is no number or text is JSON."""
+    return {
+        name: np.asarray([each if isinstance(each, str) else json.dumps(np.asarray(each).tolist()) for each in column])
+        if column.dtype == object
+        else column
+        for name, column in predictions.items()
+    }
 
 
 def join_predictions(parts: list[Predictions]) -> Predictions:

@@ -119,9 +119,8 @@ class SpeechRecognition(RowTask[SpeechBatch]):
         return transcript_metrics(list(predictions["text"]), list(predictions["predicted"])) | {"loss": losses}
 
     def details(self, predictions: Predictions) -> dict[str, Any]:
-        """See Task: a few transcripts beside what was said."""
-        pairs = zip(predictions["text"][:10], predictions["predicted"][:10], strict=True)
-        return {"transcripts": [{"said": said, "heard": heard} for said, heard in pairs]}
+        """See Task: nothing yet."""
+        return {}
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
@@ -141,7 +140,9 @@ class SpeechRecognition(RowTask[SpeechBatch]):
         )
 
     def _logits(self, model: nn.Module, batch: SpeechBatch, device: torch.device) -> torch.Tensor:
-        inputs = {"input_values": torch.from_numpy(batch.sounds.values).to(device)}
+        inputs = {
+            "input_values": torch.from_numpy(batch.sounds.values).to(device, getattr(torch, self.spec.model.dtype))
+        }
         if self.settings.mask:
             inputs["attention_mask"] = torch.from_numpy(batch.sounds.mask).to(device)
         logits: torch.Tensor = model(**inputs).logits
@@ -192,7 +193,10 @@ class SpeechRecognitionKind:
             spec.task,
             spec.data.manifest(),
             asdict(settings),
-            {name: source_digest(path) for name, path in paths.items()},
+            {
+                name: source_digest(spec.data, getattr(spec.data, name), path, f"spec.data.{name}", None)
+                for name, path in paths.items()
+            },
             {path.name: file_digest(path) for path in pretrained.model_files(folder)},
         )
         store = open_or_write(files.stores, key, lambda _: make_store(spec.data, paths, settings.rate))

@@ -16,7 +16,7 @@ from thaw_trainer.data.batches import BatchPlan
 from thaw_trainer.data.examples import source_paths
 from thaw_trainer.data.padding import filled_places, padded
 from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_write, ragged
-from thaw_trainer.data.tagged_words import NO_TAG, OUTSIDE, make_tagged_store
+from thaw_trainer.data.tagged_words import CUT_OFF, NO_TAG, make_tagged_store
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import pretrained, token_classifier
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
@@ -125,26 +125,33 @@ class TokenClassification(RowTask[TaggedBatch]):
 
     def predictions(self, batch: TaggedBatch, outputs: Outputs) -> Predictions:
         """See Task: columns id, tags and predicted (an array of tag numbers each, one for every word) and loss (summed
-        over the words of the row). A word that was cut off is outside of everything."""
+        over the words that were read) and read (their number). A word that was cut off is CUT_OFF."""
         logits = outputs["logits"].float().cpu()
         losses = F.cross_entropy(
             logits.transpose(1, 2), torch.from_numpy(batch.label), ignore_index=NO_TAG, reduction="none"
         )
         best = logits.argmax(dim=-1).numpy()
         rows = np.flatnonzero(batch.weight > 0)
-        outside = self.labels.index(OUTSIDE) if OUTSIDE in self.labels else 0
         predicted = np.empty(len(rows), dtype=object)
         tags = np.empty(len(rows), dtype=object)
         for place, row in enumerate(rows):
             bears = batch.word[row] >= 0
-            predicted[place] = np.full(len(batch.tags[row]), outside, dtype=np.int32)
+            predicted[place] = np.full(len(batch.tags[row]), CUT_OFF, dtype=np.int32)
             predicted[place][batch.word[row][bears]] = best[row][bears]
             tags[place] = np.asarray(batch.tags[row])
-        return {"id": batch.id[rows], "tags": tags, "predicted": predicted, "loss": losses.sum(dim=1).numpy()[rows]}
+        return {
+            "id": batch.id[rows],
+            "tags": tags,
+            "predicted": predicted,
+            "loss": losses.sum(dim=1).numpy()[rows],
+            "read": (batch.word[rows] >= 0).sum(axis=1),
+        }
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
         """See Task."""
-        return tag_metrics(predictions["tags"], predictions["predicted"], predictions["loss"], self.labels)
+        return tag_metrics(
+            predictions["tags"], predictions["predicted"], predictions["loss"], predictions["read"], self.labels
+        )
 
     def details(self, predictions: Predictions) -> dict[str, Any]:
         """See Task: nothing yet."""
@@ -153,7 +160,7 @@ class TokenClassification(RowTask[TaggedBatch]):
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
         model.save_pretrained(folder)  # type: ignore[operator]
-        pretrained.load_tokenizer(self.model_folder).save_pretrained(folder)
+        token_classifier.load_tokenizer(self.model_folder).save_pretrained(folder)
 
     @staticmethod
     def _logits(model: nn.Module, batch: TaggedBatch, device: torch.device) -> torch.Tensor:
@@ -183,7 +190,7 @@ class TokenClassificationKind:
         )
 
         def make(_: Path) -> Any:
-            tokenizer = pretrained.load_tokenizer(folder)
+            tokenizer = token_classifier.load_tokenizer(folder)
             config = token_classifier.load_config(folder, spec.model, ["0", "1"], None)
             positions = pretrained.longest_input(token_classifier.build_empty(config))
             limits = (spec.data.batching.max_length, tokenizer.model_max_length, positions)
