@@ -63,6 +63,11 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "data.augment[0].colorJitter",
         "changes nothing: give brightness, contrast, saturation or hue",
     ),
+    (
+        {"task": "speech-recognition", "training.labelSmoothing": 0.1},
+        "training.labelSmoothing",
+        "the loss of task speech-recognition has no labels to smooth",
+    ),
     ({"model.head": {"embedding": 64}}, "model.head.embedding", f"{TEXT} has no embedding; face-recognition has"),
     (
         IMAGES | {"data.columns": {"text": "a"}},

@@ -169,12 +169,14 @@ def test_the_card_lies_beside_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_each_task_has_a_card_whose_code_is_python(task: str, library: str) -> None:
     of_the_task = summary(
-        changes={"task": task}, facts={"library": library, "image": {"size": 32}, "sound": {"rate": 8000}}
+        changes={"task": task},
+        facts={"library": library, "labels": ["Ann", "Bob"], "image": {"size": 32}, "sound": {"rate": 8000}},
     )
     card = card_of(of_the_task)
     ast.parse(code(card, "python"))
     assert front(card)["pipeline_tag"] == PIPELINE_TAGS.get(task, task)
     assert "Undefined" not in card
+    assert "test rows: " not in card, "nothing is known of the rows of a class"
 
 
 @pytest.mark.parametrize("uri", ["file:model", "timm://resnet10t", "torchvision://resnet18"])

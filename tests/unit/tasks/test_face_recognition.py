@@ -226,3 +226,33 @@ def test_the_cached_prefix_gives_the_same_losses_to_the_last_bit(faces: Faces) -
     assert cached.losses == computed.losses
     assert cached.metrics == computed.metrics
     assert cached.reports[-1]["prefix"]["blocks"] == 2
+
+
+def test_a_tables_identities_are_kept_apart_whatever_their_column_is_called(faces: Faces) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted((faces.root / "faces").rglob("*.png"))
+    table = pa.table({"photo": [file.read_bytes() for file in files], "person": [file.parent.name for file in files]})
+    pq.write_table(table, faces.root / "faces.parquet")
+    task = faces.task({"data.train.uri": "file:faces.parquet", "data.columns": {"image": "photo", "label": "person"}})
+    assert task.store.facts["counts"]["identitiesValidation"] == 4
+
+
+def test_held_out_faces_that_make_no_pairs_are_refused(faces: Faces) -> None:
+    with pytest.raises(TrainerError, match="validation has 1 identities in 6 images: no two") as refused:
+        faces.task({"data.split": {"validation": 0.05, "test": 0.2}})
+    assert refused.value.field == "spec.data.split.validation"
+
+
+def test_very_many_images_are_measured_by_some_identities(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    identity = np.repeat(np.arange(60), 5)
+    embeddings = np.eye(60)[identity] + random.normal(0, 0.5, (300, 60))
+    embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
+    whole = verification_metrics(embeddings, identity)
+    monkeypatch.setattr("thaw_trainer.tasks.verification_metrics.MOST_IMAGES", 150)
+    some = verification_metrics(embeddings, identity)
+    assert some != whole
+    assert some["auc"] == pytest.approx(whole["auc"], abs=0.05)
+    assert some == verification_metrics(embeddings, identity)

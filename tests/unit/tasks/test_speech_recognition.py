@@ -20,6 +20,9 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.sounds import read_samples
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import TrainerError
+from thaw_trainer.freezing.layout import find_layout
+from thaw_trainer.freezing.selectors import select
+from thaw_trainer.freezing.switch import set_trainable
 from thaw_trainer.models.speech_recognizer import BLANK, DELIMITER, UNKNOWN, frames_of
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
@@ -209,3 +212,61 @@ def test_a_model_that_reads_no_samples_is_refused(recognizer: Recognizer) -> Non
     (recognizer.root / "model" / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
     with pytest.raises(TrainerError, match="bert reads no samples"):
         _ = recognizer.task().config
+
+
+def test_weights_in_bfloat16_read_sounds_in_bfloat16(recognizer: Recognizer) -> None:
+    told = recognizer.run({"model.dtype": "bfloat16", "training.epochs": 1})
+    assert np.isfinite(told.losses[0]).all()
+
+
+def test_a_sound_that_is_too_short_for_a_frame_has_no_loss(recognizer: Recognizer) -> None:
+    soundfile.write(recognizer.root / "sounds" / "005.wav", np.full(3, 0.5), RATE)
+    told = recognizer.run({"training.epochs": 1})
+    assert np.isfinite(told.losses[0]).all()
+
+
+def test_another_sound_is_another_store_wherever_a_table_names_it(recognizer: Recognizer) -> None:
+    rows = [{"audio": f"sounds/{number:03d}.wav", "text": text} for number, text in enumerate(texts(48))]
+    (recognizer.root / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    spec = recognizer.spec({"data.train.uri": "file:manifest.jsonl"})
+    first = KIND.prepare(spec, recognizer.files)
+    (recognizer.root / "unnamed.wav").write_bytes(b"")
+    assert KIND.prepare(spec, recognizer.files) == first
+    soundfile.write(recognizer.root / "sounds" / "005.wav", spoken("abcd", np.random.default_rng(7)), RATE)
+    assert KIND.prepare(spec, recognizer.files) != first
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(recognizer: Recognizer) -> None:
+    table = recognizer.root / "sounds" / "metadata.csv"
+    table.write_text(table.read_text("utf-8") + "../secret.wav,a\r\n", encoding="utf-8")
+    with pytest.raises(TrainerError, match=r"'\.\./secret\.wav' leads out of"):
+        recognizer.task()
+
+
+def test_frames_are_masked_in_what_is_trained_alone(recognizer: Recognizer) -> None:
+    """SpecAugment below frozen blocks would change what they compute from call to call."""
+    save_wav2vec2(recognizer.root / "model", mask_time_prob=0.5, mask_time_length=2)
+    changes = {"freezing": {"preset": "last-n", "depth": 1}}
+    spec = recognizer.spec(changes)
+    plan = prepare_job(spec, KIND, recognizer.files).prefixes[spec.model.uri]
+    site = PrefixSite(PrefixMemory(recognizer.root / "prefix"), PrefixPlan("always", 2**30, plan.passes))
+    cached = recognizer.run(changes, "cached", prefix=site)
+    assert cached.losses == recognizer.run(changes, "computed").losses
+    assert cached.reports[-1]["prefix"]["blocks"] > 0
+    task = recognizer.task()
+    model = task.build()
+    layout = find_layout(model)
+    set_trainable(model, layout, select(layout, ["head", "blocks[-1:]"], ""))
+    model.train()
+    batch = next(iter(task.batches("train", 0, Share())))
+
+    def outputs() -> torch.Tensor:
+        torch.manual_seed(0)
+        np.random.seed(0)
+        return task.outputs(model, batch, torch.device("cpu"))["logits"]
+
+    first = outputs()
+    assert not model.wav2vec2.training  # type: ignore[union-attr]
+    set_trainable(model, layout, select(layout, ["all"], ""))
+    assert model.train().wav2vec2.training  # type: ignore[union-attr]
+    assert not torch.equal(first, outputs())

@@ -23,7 +23,7 @@ from thaw_trainer.errors import TrainerError
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
-from thaw_trainer.tasks.protocol import JobFiles, Share, predict
+from thaw_trainer.tasks.protocol import JobFiles, Share, plain_columns, predict
 from thaw_trainer.tasks.tag_metrics import tag_metrics
 from thaw_trainer.tasks.token_classification import KIND, TokenClassification
 from thaw_trainer.uris import UriRoots
@@ -228,3 +228,47 @@ def test_parts_of_speech_are_counted_word_by_word() -> None:
     tags, predicted = (np.asarray([np.asarray(row), None], dtype=object)[:-1] for row in ([0, 1, 1], [0, 1, 0]))
     found = tag_metrics(tags, predicted, np.zeros(1, dtype=np.float32), np.asarray([3]), ["NOUN", "VERB"])
     assert found["f1"] == found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_byte_level_tokenizer_sees_the_space_before_each_word(tagger: Tagger) -> None:
+    """As in a text: else the exported model would be asked about other tokens than it was trained on."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import AutoTokenizer, RobertaTokenizerFast
+
+    sentences = tagged_sentences()
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator([" ".join(words) for words, _ in sentences], 300, special_tokens=special)
+    for file in (tagger.root / "model").glob("tokenizer*"):
+        file.unlink()
+    RobertaTokenizerFast(tokenizer_object=tokenizer._tokenizer).save_pretrained(tagger.root / "model")
+    config = tagger.root / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | {"vocab_size": 320}), encoding="utf-8")
+    task = tagger.task({"model.init": "random"})
+    read = AutoTokenizer.from_pretrained(tagger.root / "model", add_prefix_space=True)
+    batch = next(iter(task.batches("train", 0, Share())))
+    for row in np.flatnonzero(batch.weight):
+        words, _ = sentences[int(batch.id[row])]
+        kept = batch.input_ids[row][batch.attention_mask[row] > 0].tolist()
+        assert kept == read(" ".join(words))["input_ids"]
+    task.export(task.build(), tagger.root / "exported")
+    exported = AutoTokenizer.from_pretrained(tagger.root / "exported")
+    assert exported("red round")["input_ids"] == read("red round")["input_ids"]
+
+
+@pytest.mark.parametrize(("tags", "says"), [([1, 0], "lists of int64, not of text"), (["O", None], "lacks a value")])
+def test_tags_that_are_no_names_are_refused(tags: list[Any], says: str, tagger: Tagger) -> None:
+    (tagger.root / "bad.jsonl").write_text(json.dumps({"tokens": ["red", "old"], "tags": tags}) + "\n", "utf-8")
+    with pytest.raises(TrainerError, match=says) as refused:
+        tagger.task({"data.train.uri": "file:bad.jsonl"})
+    assert refused.value.field == "spec.data.columns.tags"
+
+
+def test_predictions_are_kept_without_pickles(tagger: Tagger, tmp_path: Path) -> None:
+    task = tagger.task()
+    with torch.inference_mode():
+        batch = next(iter(task.batches("test", 0, Share())))
+        told = predict(task, task.build().eval(), batch, torch.device("cpu"))
+    np.savez(tmp_path / "told.npz", **plain_columns(told))  # type: ignore[arg-type]
+    with np.load(tmp_path / "told.npz", allow_pickle=False) as read:
+        assert [json.loads(row) for row in read["tags"]] == [row.tolist() for row in told["tags"]]
