@@ -20,7 +20,7 @@ WORDS = (
 )
 AMERICANS = [f"en-us+{variant}" for variant in ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4")]
 SCOT = "en-gb-scotland+f5"
-COUNTS = {"americans": 1000, "scot": 60, "scot-test": 200}
+COUNTS = {"americans": 800, "scot": 240, "scot-test": 200}
 MODEL = {
     "model_type": "wav2vec2",
     "architectures": ["Wav2Vec2ForCTC"],

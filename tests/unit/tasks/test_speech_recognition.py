@@ -125,6 +125,9 @@ def test_the_exported_model_hears_what_was_measured(recognizer: Recognizer) -> N
     task.export(model, recognizer.root / "exported")
     processor = AutoProcessor.from_pretrained(recognizer.root / "exported")
     read = AutoModelForCTC.from_pretrained(recognizer.root / "exported").eval()
+    again = recognizer.task({"model.uri": "file:exported"})
+    assert again.settings == task.settings
+    assert again.vocabulary == task.vocabulary
     batch = next(iter(task.batches("test", 0, Share())))
     with torch.inference_mode():
         ours = predict(task, model, batch, torch.device("cpu"))

@@ -22,12 +22,15 @@ class SoundSettings:
 
 
 def sound_settings(folder: Path) -> SoundSettings:
-    """From preprocessor_config.json, where the folder has one."""
-    file = folder / "preprocessor_config.json"
-    try:
-        given = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
-        raise TrainerError(MODEL_UNREADABLE, f"{file} is no readable json: {error}", URI_FIELD) from error
+    """From preprocessor_config.json, or what processor_config.json has of it; defaults where the folder has neither."""
+    given: dict[str, Any] = {}
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        file = folder / name
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:
+            raise TrainerError(MODEL_UNREADABLE, f"{file} is no readable json: {error}", URI_FIELD) from error
+        given |= found.get("feature_extractor", found)
     return SoundSettings(
         given.get("sampling_rate", 16000), given.get("do_normalize", True), given.get("return_attention_mask", False)
     )
