@@ -1,5 +1,5 @@
-"""What fine-tuning was worth: word error rates on the Scottish voice of the fine-tuned model, of the one that only heard
-Americans, and of the same network trained on the Scottish recordings alone, with the same search.
+"""What fine-tuning was worth: word error rates on the Scottish voice of the fine-tuned model, of the one that heard
+Americans only, and of the same network trained on the Scottish recordings alone, with the same search.
 
     python check.py
 """
