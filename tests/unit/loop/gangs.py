@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.unit.tiny_jobs import TinyJob, WatchedTask, run
 from thaw_trainer.loop.distributed import Gang
 
 WORKERS = 2
+_LONGEST_WAIT = timedelta(seconds=60)
+"""A worker that waits longer for another will wait for ever: the test fails."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Worked:
 def work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
     """Runs in each worker; what it saw goes to <folder>/<case>-<rank>.pt."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size, timeout=_LONGEST_WAIT)
     for case in cases:
         worked = train(case, Path(folder) / f"checkpoints-{case.name}", Gang(rank, size))
         torch.save(worked, Path(folder) / f"{case.name}-{rank}.pt")
