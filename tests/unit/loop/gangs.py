@@ -23,8 +23,9 @@ _LONGEST_WAIT = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Case:
-    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs; `cache` is
-    the folder of its prefix cache; `job` says what is in the job's folder."""
+    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs, and it goes
+    on with the changes of `then` too; `cache` is the folder of its prefix cache; `job` says what is in the job's
+    folder."""
 
     name: str
     changes: dict[str, Any]
@@ -32,6 +33,7 @@ class Case:
     stops: tuple[int, ...] = field(default=())
     cache: str | None = None
     job: type[TinyJob] = TinyJob
+    then: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,16 @@ def work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
 def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
     """Trains a case to its end, going on from its checkpoint after each interruption."""
     reports, snapshots, state, epochs = [], [], None, 0
-    for stop in (*case.stops, None):
+    for part, stop in enumerate((*case.stops, None)):
+        changes = case.changes | (case.then if part else {})
         task: WatchedTask | PairVerification
         prefix = None
         if case.root is None:
-            spec = verification_spec(case.changes)
+            spec = verification_spec(changes)
             task = PairVerification(spec)
         else:
             tiny = case.job.there(Path(case.root))
-            spec = tiny.spec(case.changes)
+            spec = tiny.spec(changes)
             task = tiny.task(spec)
             prefix = site(tiny, spec, Path(case.cache)) if case.cache else None
         told = run(task, spec, checkpoints, gang, lambda report, stop=stop: report["epoch"] != stop, epochs, prefix)  # type: ignore[misc]

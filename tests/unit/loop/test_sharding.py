@@ -1,0 +1,206 @@
+"""A gang whose workers divide the model trains what one does whose workers each have all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch.multiprocessing.spawn import spawn
+
+from tests.unit.loop.gangs import WORKERS, Case, Worked, run_gang
+from tests.unit.loop.test_adapter_trial import DORA, LORA
+from tests.unit.loop.test_adaptive_trial import adapting
+from tests.unit.loop.test_stages import MID_EPOCH, rotating
+from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob, run
+from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.loop.sharding import local
+from thaw_trainer.loop.stage import Stage
+from thaw_trainer.tasks.protocol import Share
+
+ADAMW = {"training.optimizer": {"lr": 0.01, "eps": 1e-4}}
+"""With the usual eps, a gradient that is zero but for rounding (of a key's bias) moves its tensor by the full rate."""
+SGD = {"training.optimizer": {"name": "sgd", "lr": 0.05}}
+DIVIDED = {"training.sharding": "full"}
+WHOLE = {"training.sharding": "none"}
+PARTS = {"training.gradientAccumulation": 2, "training.clipNorm": 0.5}
+UNEVEN = {"data.split": {"validation": 0.4, "test": 0.1, "stratifyBy": "label"}}
+"""One batch of validation rows: the second worker has none."""
+TOLERANCE = 1e-6
+
+
+def both(case: Case) -> list[Case]:
+    """A case undivided, and the same divided."""
+    divided = replace(case, name=f"{case.name}-divided", changes=case.changes | DIVIDED)
+    return [case, replace(divided, cache=f"{case.cache}-divided" if case.cache else None)]
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyJob]:
+    """Folders of tiny jobs, their stores made."""
+    root = tmp_path_factory.mktemp("jobs")
+    made = {
+        "plain": TinyJob(root / "plain", **NO_DROPOUT),
+        "dropout": TinyJob(root / "dropout"),
+        "xlnet": TinyJob(root / "xlnet", family="xlnet", dropout=0.0, summary_last_dropout=0.0),
+        "albert": TinyJob(root / "albert", family="albert", **NO_DROPOUT),
+    }
+    for tiny in made.values():
+        tiny.store(tiny.spec())
+    made["dropout"].store(made["dropout"].spec(UNEVEN))
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the gang's checkpoints are."""
+    return tmp_path_factory.mktemp("gang") / "two"
+
+
+@pytest.fixture(scope="module")
+def gang(jobs: dict[str, TinyJob], folder: Path) -> dict[str, list[Worked]]:
+    """What two workers make of each case, undivided and divided."""
+    roots = {name: str(tiny.root) for name, tiny in jobs.items()}
+    plain, dropout = roots["plain"], roots["dropout"]
+    shared = [
+        Case("sgd", GRADUAL | SGD | PARTS, plain),
+        Case("adamw", GRADUAL | ADAMW | PARTS, plain),
+        Case("dropout", GRADUAL | ADAMW, dropout),
+        Case("cached", GRADUAL | ADAMW, dropout, cache=str(folder.parent / "cache")),
+        Case("uneven", GRADUAL | ADAMW | UNEVEN, dropout, cache=str(folder.parent / "uneven")),
+        Case("bfloat16", GRADUAL | SGD | LORA | {"model.dtype": "bfloat16", "training.precision": "bfloat16"}, plain),
+        Case("turns", rotating("shuffled", state="keep", train=("all",)) | ADAMW, plain),
+        Case("mid-epoch", MID_EPOCH | SGD, plain),
+        Case("adaptive", adapting({"steps": 4}) | SGD, plain),
+        Case("adapter", GRADUAL | ADAMW | LORA, plain),
+        Case("adapter-dropout", GRADUAL | ADAMW | DORA, dropout),
+        Case("recomputed", GRADUAL | ADAMW | {"training.activationCheckpointing": True}, dropout),
+        Case("unused", SGD | {"training.epochs": 2}, roots["xlnet"]),
+        Case("albert", SGD | {"training.epochs": 2}, roots["albert"]),
+        Case("pairs", {"freezing": {"preset": "gradual"}, "training.epochs": 5}),
+    ]
+    crossed = [
+        Case("becomes-divided", GRADUAL | ADAMW | PARTS, plain, stops=(2,), then=DIVIDED),
+        Case("becomes-whole", GRADUAL | ADAMW | PARTS | DIVIDED, plain, stops=(2,), then=WHOLE),
+        Case("interrupted-divided", GRADUAL | ADAMW | DIVIDED, dropout, stops=(1, 3)),
+    ]
+    return run_gang(folder, [each for case in shared for each in both(case)] + crossed)
+
+
+CASES = [
+    *("sgd", "adamw", "dropout", "cached", "uneven", "bfloat16", "turns", "mid-epoch", "adaptive", "adapter", "adapter-dropout"),
+    *("recomputed", "unused", "albert", "pairs"),
+]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_metrics_are_those_of_whole_models(gang: dict[str, list[Worked]], name: str) -> None:
+    same_reports(gang[f"{name}-divided"][0], gang[name][0])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_last_checkpoint_is_that_of_whole_models(gang: dict[str, list[Worked]], folder: Path, name: str) -> None:
+    same_checkpoint(folder, f"{name}-divided", name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_workers_have_the_same_tensors_after_every_epoch(gang: dict[str, list[Worked]], name: str) -> None:
+    first, second = gang[f"{name}-divided"]
+    assert len(first.snapshots) == len(second.snapshots) > 1
+    for mine, other in zip(first.snapshots, second.snapshots, strict=True):
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(mine[key], other[key]) for key in mine)
+
+
+@pytest.mark.parametrize("name", ["becomes-divided", "becomes-whole"])
+def test_a_checkpoint_is_gone_on_from_either_way(gang: dict[str, list[Worked]], folder: Path, name: str) -> None:
+    same_reports(gang[name][0], gang["adamw"][0])
+    same_checkpoint(folder, name, "adamw")
+
+
+def test_a_divided_trial_goes_on_bit_for_bit(gang: dict[str, list[Worked]]) -> None:
+    interrupted, straight = gang["interrupted-divided"], gang["dropout-divided"]
+    assert interrupted[0].reports == straight[0].reports
+    for mine, other in zip(interrupted[1].snapshots, straight[1].snapshots, strict=True):
+        assert all(torch.equal(mine[key], other[key]) for key in mine)
+
+
+def test_a_divided_trial_that_replays_its_prefix_trains_the_same_bits(gang: dict[str, list[Worked]]) -> None:
+    cached, computed = gang["cached-divided"][0], gang["dropout-divided"][0]
+    assert [report["prefix"]["blocks"] for report in cached.reports] == [3, 2, 1, 0, 0]
+    for mine, other in zip(cached.snapshots, computed.snapshots, strict=True):
+        assert all(torch.equal(mine[key], other[key]) for key in mine)
+
+
+def test_a_worker_may_have_no_validation_batch(jobs: dict[str, TinyJob], gang: dict[str, list[Worked]]) -> None:
+    tiny = jobs["dropout"]
+    task = tiny.task(tiny.spec(GRADUAL | UNEVEN))
+    assert [len(list(task.batches("validation", 0, Share(rank, WORKERS)))) for rank in range(WORKERS)] == [1, 0]
+    assert gang["uneven-divided"][0].state == "succeeded"
+
+
+def test_each_worker_holds_its_share_of_weights_gradients_and_moments(
+    jobs: dict[str, TinyJob], tmp_path: Path
+) -> None:
+    spawn(measure, (WORKERS, str(tmp_path), str(jobs["plain"].root)), WORKERS)  # type: ignore[no-untyped-call]
+    held = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(WORKERS)]
+    total = sum(tensor.numel() for tensor in jobs["plain"].task(jobs["plain"].spec()).build().parameters())
+    for what, times in {"weights": 1, "gradients": 1, "moments": 2}.items():
+        shares = [each[what] / (times * total) for each in held]
+        assert sum(shares) == 1, "nothing is held twice"
+        assert max(shares) < 0.55, what
+
+
+def measure(rank: int, size: int, folder: str, root: str) -> None:
+    """Runs in each worker: how many numbers it holds in a step that trains everything."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    told: dict[str, int] = {}
+    apply = Stage.step
+
+    def watched(stage: Stage, step: int) -> None:
+        assert stage.optimizer is not None
+        tensors = list(stage.model.parameters())
+        told["weights"] = sum(local(tensor).numel() for tensor in tensors)
+        told["gradients"] = sum(local(tensor.grad).numel() for tensor in tensors if tensor.grad is not None)
+        apply(stage, step)
+        moments = [value for state in stage.optimizer.state.values() for value in state.values() if value.ndim]
+        told["moments"] = sum(local(moment).numel() for moment in moments)
+
+    Stage.step = watched  # type: ignore[method-assign]
+    tiny = TinyJob.there(Path(root))
+    spec = tiny.spec(DIVIDED | {"freezing": {"preset": "none"}, "training.epochs": 1})
+    run(tiny.task(spec), spec, Path(folder) / "checkpoints", Gang(rank, size))
+    torch.save(told, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def same_reports(found: Worked, wanted: Worked) -> None:
+    assert len(found.reports) == len(wanted.reports) > 1
+    for mine, other in zip(found.reports, wanted.reports, strict=True):
+        assert mine["phase"] == other["phase"]
+        assert mine["prefix"].get("blocks") == other["prefix"].get("blocks")
+        assert mine["train_losses"] == pytest.approx(other["train_losses"], rel=TOLERANCE)
+        assert mine["metrics"] == pytest.approx(other["metrics"], rel=TOLERANCE)
+        assert (mine["trainable"], mine["warnings"]) == (other["trainable"], other["warnings"])
+
+
+def same_checkpoint(folder: Path, found: str, wanted: str) -> None:
+    """The same files with the same tensors."""
+    mine, other = files(folder / f"checkpoints-{found}"), files(folder / f"checkpoints-{wanted}")
+    assert mine.keys() == other.keys()
+    assert any(name.endswith("optimizer.safetensors") for name in mine)
+    for name, tensors in mine.items():
+        assert tensors.keys() == other[name].keys()
+        for key, tensor in tensors.items():
+            assert tensor.dtype == other[name][key].dtype
+            difference = (tensor - other[name][key]).float().norm()
+            assert difference <= TOLERANCE * max(1.0, float(other[name][key].float().norm())), (name, key)
+
+
+def files(place: Path) -> dict[str, dict[str, Any]]:
+    return {str(file.relative_to(place)): load_file(file) for file in place.rglob("*.safetensors")}
