@@ -5,7 +5,8 @@ rows; a block is whole while it computes. `torch.distributed.tensor` takes half 
 when it is needed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeGuard, cast
 
@@ -36,10 +37,12 @@ def shard(model: nn.Module, layout: Layout, gang: "Gang") -> None:
     from torch.distributed.fsdp import fully_shard
 
     _refuse_what_would_hang(model)
+    blocks = _separable_blocks(model, layout)
+    _refuse_mixed_types(model, layout, blocks)
     if gang.device.type == "cuda":
         torch.cuda.set_device(gang.device)  # where FSDP2 puts what it divides
     mesh = init_device_mesh(gang.device.type, (gang.size,))
-    for name in _separable_blocks(model, layout):
+    for name in blocks:
         fully_shard(model.get_submodule(name), mesh=mesh, reshard_after_forward=True)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)  # the backward begins with it at once
 
@@ -118,6 +121,34 @@ def total_norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return square.sqrt()
 
 
+class SameTensors:
+    """Watches that the loss depends on the same tensors on every worker, as nothing else would tell: FSDP2 sums what
+    workers send at the same place, be it another tensor's gradient."""
+
+    def __init__(self, gang: "Gang", divided: bool) -> None:
+        self._gang, self._looks = gang, divided and gang.size > 1
+        self._found: list[torch.Tensor] = []
+
+    def look(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Looks at the gradients of a step. Waits for no device."""
+        if self._looks:
+            own = zlib.crc32(bytes(tensor.grad is not None for tensor in tensors))
+            every = torch.tensor(float(own), dtype=torch.float64, device=self._gang.device)
+            self._gang.sum(every)
+            self._found.append(every == self._gang.size * own)
+
+    def check(self) -> None:
+        """Of all steps so far.
+
+        Raises:
+            TrainerError: ModelNotDivisible.
+        """
+        if self._found and not torch.stack(self._found).all():
+            message = "the loss depends on other tensors on one worker than on another; sharding: none trains it"
+            raise TrainerError(MODEL_NOT_DIVISIBLE, message, _FIELD)
+        self._found.clear()
+
+
 def _is_shared_out(tensor: torch.Tensor) -> "TypeGuard[DTensor]":
     return hasattr(tensor, "placements")
 
@@ -163,3 +194,15 @@ def _refuse_what_would_hang(model: nn.Module) -> None:
             # Each worker drops other layers, and would wait for ever for those that the others drop.
             message = f"{name or type(model).__name__} leaves out layers at random (layerdrop {rate})"
             raise TrainerError(MODEL_NOT_DIVISIBLE, f"{message}; sharding: none trains it", _FIELD)
+
+
+def _refuse_mixed_types(model: nn.Module, layout: Layout, blocks: Sequence[str]) -> None:
+    """FSDP2 sums the gradients of a part in one type, which it chooses when the first phase begins."""
+    types: dict[str, set[torch.dtype]] = {}
+    for name in layout.place:
+        part = next((block for block in blocks if name.startswith(f"{block}.")), "what is outside the blocks")
+        types.setdefault(part, set()).add(model.get_parameter(name).dtype)
+    for part, found in types.items():
+        if len(found) > 1:
+            names = " and ".join(sorted(str(each).removeprefix("torch.") for each in found))
+            raise TrainerError(MODEL_NOT_DIVISIBLE, f"{part} has trainable tensors of {names}", _FIELD)
