@@ -14,7 +14,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.unit.loop.gangs import WORKERS
-from tests.unit.tiny_jobs import NO_DROPOUT, TinyJob, run
+from tests.unit.tiny_jobs import NO_DROPOUT, TinyJob, WatchedTask, run
 from thaw_trainer.errors import MODEL_NOT_DIVISIBLE, TrainerError
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.loop.distributed import Gang
@@ -75,7 +75,9 @@ def work(rank: int, size: int, folder: str, root: str) -> None:
     found = {
         "held": held_in_a_step(TinyJob.there(Path(root)), gang, Path(folder) / "checkpoints"),
         "alone": computed_alone(gang),
+        "parts": parts_of_a_tied_model(gang),
         "differing": told_of_differing_tensors(gang),
+        "trial": trial_with_differing_tensors(TinyJob.there(Path(root)), gang, Path(folder) / "differing"),
     }
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
@@ -173,6 +175,53 @@ def test_a_loss_that_depends_on_other_tensors_on_one_worker_ends_the_trial(told:
     assert [each["differing"] for each in told] == [["True ModelNotDivisible spec.training.sharding"]] * WORKERS
 
 
+def parts_of_a_tied_model(gang: Gang) -> tuple[list[str], bool]:
+    """The second of three blocks shares a tensor with the stem."""
+    model = Net()
+    model.blocks[1][0].bias = model.stem.bias  # type: ignore[index]
+    shard(model, find_layout(model), gang)
+    model(rows(0)).sum().backward()
+    reached = all(tensor.grad is not None for tensor in model.parameters())
+    return [name for name, module in model.named_modules() if hasattr(module, "unshard")], reached
+
+
+def test_blocks_are_parts_of_their_own_where_they_share_no_tensor(told: list[dict[str, Any]]) -> None:
+    assert [each["parts"] for each in told] == [(["", "blocks.0", "blocks.2"], True)] * WORKERS
+
+
+class Differing(WatchedTask):
+    """Each worker's loss depends on another of two like tensors."""
+
+    rank = 0
+
+    def build(self) -> nn.Module:
+        """See Task."""
+        model = super().build()
+        for name in ("first", "second"):
+            model.register_parameter(name, nn.Parameter(torch.ones(2)))
+        return model
+
+    def step(self, model: nn.Module, batch: Any, device: torch.device) -> tuple[torch.Tensor, float]:
+        """See Task."""
+        loss, count = super().step(model, batch, device)
+        return loss + model.get_parameter("second" if self.rank else "first").sum(), count
+
+
+def trial_with_differing_tensors(tiny: TinyJob, gang: Gang, checkpoints: Path) -> tuple[str, bool]:
+    spec = tiny.spec({"training.sharding": "full", "freezing": {"preset": "none"}})
+    task = Differing(spec, tiny.store(spec))
+    task.rank = gang.rank
+    try:
+        run(task, spec, checkpoints, gang)
+    except TrainerError as error:
+        return error.reason, checkpoints.exists()
+    return "", checkpoints.exists()
+
+
+def test_such_a_trial_leaves_no_checkpoint(told: list[dict[str, Any]]) -> None:
+    assert [each["trial"] for each in told] == [(MODEL_NOT_DIVISIBLE, False)] * WORKERS
+
+
 def with_layerdrop(model: Net) -> str:
     model.layerdrop = 0.1  # type: ignore[assignment]
     return "leaves out layers at random"
@@ -184,7 +233,7 @@ def with_a_single_number(model: Net) -> str:
 
 
 def with_two_types(model: Net) -> str:
-    model.blocks[1][0].bias.data = model.blocks[1][0].bias.data.bfloat16()
+    model.blocks[1][0].bias.data = model.blocks[1][0].bias.data.bfloat16()  # type: ignore[index]
     return "blocks.1 has trainable tensors of bfloat16 and float32"
 
 
