@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.unit.loop.gangs import WORKERS
+from tests.unit.prefix.sites import TOP, site
 from tests.unit.tiny_jobs import NO_DROPOUT, TinyJob, WatchedTask, run
 from thaw_trainer.errors import MODEL_NOT_DIVISIBLE, TrainerError
 from thaw_trainer.freezing.layout import find_layout
@@ -75,6 +77,7 @@ def work(rank: int, size: int, folder: str, root: str) -> None:
     found = {
         "held": held_in_a_step(TinyJob.there(Path(root)), gang, Path(folder) / "checkpoints"),
         "alone": computed_alone(gang),
+        "proof": proof_on_one_worker(TinyJob.there(Path(root)), gang, Path(folder)),
         "parts": parts_of_a_tied_model(gang),
         "differing": told_of_differing_tensors(gang),
         "trial": trial_with_differing_tensors(TinyJob.there(Path(root)), gang, Path(folder) / "differing"),
@@ -156,6 +159,22 @@ def test_inside_whole_a_worker_computes_by_itself_and_then_with_the_others(told:
                 torch.testing.assert_close(found[f"own {turn}"], each[0])
 
 
+def proof_on_one_worker(tiny: TinyJob, gang: Gang, folder: Path) -> list[tuple[str | None, int]]:
+    """Two trials over one cache; before the second, the second worker alone forgets that replay was proved."""
+    spec = tiny.spec(TOP | {"training.sharding": "full", "training.epochs": 1})
+    known, found = site(tiny, spec, folder / "cache"), []
+    for name in ("first", "second"):
+        told = run(tiny.task(spec), spec, folder / name, gang, prefix=known)
+        found += [(told.state, len(known.memory.proved))]
+        if gang.rank == 1:
+            known.memory.proved.clear()
+    return found
+
+
+def test_one_worker_may_have_to_prove_what_another_knows(told: list[dict[str, Any]]) -> None:
+    assert [each["proof"] for each in told] == [[("succeeded", 1)] * 2] * WORKERS
+
+
 def told_of_differing_tensors(gang: Gang) -> list[str]:
     """A loss that depends on another of two like tensors on each worker, in the second of two steps."""
     tensors = [nn.Parameter(torch.ones(2)) for _ in range(2)]
@@ -227,6 +246,11 @@ def with_layerdrop(model: Net) -> str:
     return "leaves out layers at random"
 
 
+def with_configured_layerdrop(model: Net) -> str:
+    model.config = SimpleNamespace(layerdrop=0.1)  # type: ignore[assignment]
+    return "layerdrop must be 0"
+
+
 def with_a_single_number(model: Net) -> str:
     model.register_parameter("temperature", nn.Parameter(torch.tensor(1.0)))
     return "temperature is a single number"
@@ -237,7 +261,7 @@ def with_two_types(model: Net) -> str:
     return "blocks.1 has trainable tensors of bfloat16 and float32"
 
 
-@pytest.mark.parametrize("spoil", [with_layerdrop, with_a_single_number, with_two_types])
+@pytest.mark.parametrize("spoil", [with_layerdrop, with_configured_layerdrop, with_a_single_number, with_two_types])
 def test_what_cannot_be_divided_is_refused_before_any_worker_waits(spoil: Any) -> None:
     model = Net()
     message = spoil(model)

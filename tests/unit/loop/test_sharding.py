@@ -10,16 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.unit import tiny_causal
 from tests.unit.loop.gangs import WORKERS, Case, Worked, run_gang
 from tests.unit.loop.test_adapter_trial import DORA, LORA
 from tests.unit.loop.test_adaptive_trial import adapting
 from tests.unit.loop.test_stages import MID_EPOCH, rotating
+from tests.unit.tiny_causal import PACK, CausalJob
 from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob
 from thaw_trainer.tasks.protocol import Share
 
 ADAMW = {"training.optimizer": {"lr": 0.01, "eps": 1e-4}}
 """With the usual eps, a gradient that is zero but for rounding (of a key's bias) moves its tensor by the full rate."""
 SGD = {"training.optimizer": {"name": "sgd", "lr": 0.05}}
+TWO_EPOCHS = SGD | {"training.epochs": 2}
 DIVIDED = {"training.sharding": "full"}
 WHOLE = {"training.sharding": "none"}
 PARTS = {"training.gradientAccumulation": 2, "training.clipNorm": 0.5}
@@ -51,13 +54,21 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyJob]:
 
 
 @pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> CausalJob:
+    """A job of a causal model whose head is its embedding."""
+    made = CausalJob(tmp_path_factory.mktemp("causal") / "job", **tiny_causal.NO_DROPOUT)
+    made.store(made.spec(PACK))
+    return made
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the gang's checkpoints are."""
     return tmp_path_factory.mktemp("gang") / "two"
 
 
 @pytest.fixture(scope="module")
-def gang(jobs: dict[str, TinyJob], folder: Path) -> dict[str, list[Worked]]:
+def gang(jobs: dict[str, TinyJob], causal: CausalJob, folder: Path) -> dict[str, list[Worked]]:
     """What two workers make of each case, undivided and divided."""
     roots = {name: str(tiny.root) for name, tiny in jobs.items()}
     plain, dropout = roots["plain"], roots["dropout"]
@@ -72,8 +83,9 @@ def gang(jobs: dict[str, TinyJob], folder: Path) -> dict[str, list[Worked]]:
         Case("adaptive", adapting({"steps": 4}) | SGD, plain),
         Case("adapter", GRADUAL | ADAMW | DORA, plain),
         Case("recomputed", GRADUAL | ADAMW | {"training.activationCheckpointing": True}, dropout),
-        Case("unused", SGD | {"training.epochs": 2}, roots["xlnet"]),
-        Case("albert", SGD | {"training.epochs": 2}, roots["albert"]),
+        Case("unused", TWO_EPOCHS, roots["xlnet"]),
+        Case("albert", TWO_EPOCHS, roots["albert"]),
+        Case("causal", TWO_EPOCHS | PACK | PARTS, str(causal.root), job=CausalJob),
         Case("pairs", {"freezing": {"preset": "gradual"}, "training.epochs": 5}),
     ]
     others = [
@@ -87,7 +99,7 @@ def gang(jobs: dict[str, TinyJob], folder: Path) -> dict[str, list[Worked]]:
 
 CASES = [
     *("sgd", "adamw", "dropout", "uneven", "bfloat16", "turns", "mid-epoch", "adaptive", "adapter", "recomputed"),
-    *("unused", "albert", "pairs"),
+    *("unused", "albert", "causal", "pairs"),
 ]
 
 

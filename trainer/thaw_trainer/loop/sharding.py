@@ -189,11 +189,12 @@ def _refuse_what_would_hang(model: nn.Module) -> None:
         if tensor.ndim == 0:
             raise TrainerError(MODEL_NOT_DIVISIBLE, f"{name} is a single number, which cannot be divided", _FIELD)
     for name, module in model.named_modules():
-        rate = getattr(module, "layerdrop", None)
-        if isinstance(rate, float) and rate > 0:
-            # Each worker drops other layers, and would wait for ever for those that the others drop.
-            message = f"{name or type(model).__name__} leaves out layers at random (layerdrop {rate})"
-            raise TrainerError(MODEL_NOT_DIVISIBLE, f"{message}; sharding: none trains it", _FIELD)
+        rates = [getattr(holder, "layerdrop", 0.0) for holder in (module, getattr(module, "config", None))]
+        if any(isinstance(rate, float) and rate > 0 for rate in rates):
+            # Each worker drops other layers, and would wait for ever for those that the others drop; families that
+            # know of FSDP drop none, which is another result.
+            message = f"{name or type(model).__name__} leaves out layers at random; its configuration's layerdrop must"
+            raise TrainerError(MODEL_NOT_DIVISIBLE, f"{message} be 0, or sharding none", _FIELD)
 
 
 def _refuse_mixed_types(model: nn.Module, layout: Layout, blocks: Sequence[str]) -> None:
