@@ -162,7 +162,8 @@ def test_inside_whole_a_worker_computes_by_itself_and_then_with_the_others(told:
 def proof_on_one_worker(tiny: TinyJob, gang: Gang, folder: Path) -> list[tuple[str | None, int]]:
     """Two trials over one cache; before the second, the second worker alone forgets that replay was proved."""
     spec = tiny.spec(TOP | {"training.sharding": "full", "training.epochs": 1})
-    known, found = site(tiny, spec, folder / "cache"), []
+    known = site(tiny, spec, folder / "cache")
+    found: list[tuple[str | None, int]] = []
     for name in ("first", "second"):
         told = run(tiny.task(spec), spec, folder / name, gang, prefix=known)
         found += [(told.state, len(known.memory.proved))]
