@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from thaw_api.schema_model import SchemaModel, ShortText
+from thaw_api.schema_model import CelRule, SchemaModel, ShortText
 
 ScheduleName = Literal["linear", "cosine", "constant", "slanted-triangular"]
+
+_COMPILE_OR_SHARD = "compile and sharding: full exclude each other"
 
 
 class OptimizerSpec(SchemaModel):
@@ -71,6 +73,10 @@ class TrainingSpec(SchemaModel):
     """Blocks that the backward enters are compiled (torch.compile), anew in each freezing phase and for each length
     class; results differ in the last digits. Pays on GPUs and in long phases. It needs a C and a C++ compiler beside
     the workers, which the trainer image does not have yet."""
+    sharding: Literal["none", "full"] = "none"
+    """full: the workers of a trial divide weights, gradients and optimizer state among them, block by block (FSDP2,
+    arXiv 2304.11277): less memory for each, more communication, the same result. Of one worker it changes nothing.
+    Excludes compile."""
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -79,3 +85,11 @@ class TrainingSpec(SchemaModel):
     """Seed of the head, of dropout and of the batches' order."""
     early_stopping: EarlyStoppingSpec | None = None
     """When to end a trial before its epochs are over."""
+
+    cel_rules = (CelRule("!(self.compile && self.sharding == 'full')", _COMPILE_OR_SHARD),)
+
+    @model_validator(mode="after")
+    def _compiles_or_shards(self) -> "TrainingSpec":
+        if self.compile and self.sharding == "full":
+            raise ValueError(_COMPILE_OR_SHARD)
+        return self

@@ -136,6 +136,7 @@ def training() -> Spec:
             span=st.sampled_from(["run", "phase"]),
         ),
         precision=st.sampled_from(["float32", "bfloat16"]),
+        sharding=st.sampled_from(["none", "full"]),
         gradientAccumulation=FACTORS,
         clipNorm=st.floats(0, 9),
         labelSmoothing=st.floats(0, 0.9),

@@ -53,6 +53,12 @@ CASES = [
         {"training": {"batchSize": 30, "gradientAccumulation": 2}, "cluster.workersPerTrial": 2},
         {"training": {"batchSize": 28, "gradientAccumulation": 2}, "cluster.workersPerTrial": 2},
     ),
+    Case(
+        "spec.training",
+        "compile and sharding: full exclude each other",
+        {"training": {"compile": True, "sharding": "full"}},
+        {"training": {"compile": True, "sharding": "none"}},
+    ),
     Case("spec.model", LOCAL, {"model.uri": "file:m"}, {"model.uri": "pkg:m"}),
     Case("spec.data.train", LOCAL, {"data.train": {"uri": "file:t"}}, {"data.train": {"uri": "pvc://t"}}),
     Case("spec.data.validation", LOCAL, {"data.validation": {"uri": "file:t"}}, {"data.validation": {"uri": "s3:t"}}),

@@ -38,6 +38,7 @@ AVAILABLE = {
     "spec.training.optimizer.name": {"adamw", "sgd"},
     "spec.training.schedule.name": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.training.schedule.span": {"run", "phase"},
+    "spec.training.sharding": {"none", "full"},
     "spec.training.precision": {"float32", "bfloat16"},
     "spec.freezing.preset": {
         *(

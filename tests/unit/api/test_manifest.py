@@ -82,6 +82,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "a phase needs a trigger: epochs, steps, fraction,",
     ),
     ("nothing to train on", {"data.split": {"test": 0.9}}, "spec.data.split", "must leave rows to train on"),
+    (
+        "compiled shards",
+        {"training": {"compile": True, "sharding": "full"}},
+        "spec.training",
+        "compile and sharding: full exclude each other",
+    ),
     ("ragged batch", {"cluster.workersPerTrial": 3}, "spec", "training.batchSize must be a multiple of"),
     (
         "same path",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from tests.unit.tiny_jobs import TinyJob, WatchedTask, run
 from thaw_trainer.loop.distributed import Gang
 
 WORKERS = 2
+_LONGEST_WAIT = timedelta(seconds=60)
+"""A worker that waits longer for another will wait for ever: the test fails."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs; `cache` is
-    the folder of its prefix cache; `job` says what is in the job's folder."""
+    """One trial: of a tiny job's folder, or of pair verification. `stops` interrupts it after these epochs, and it goes
+    on with the changes of `then` too; `cache` is the folder of its prefix cache; `job` says what is in the job's
+    folder."""
 
     name: str
     changes: dict[str, Any]
@@ -29,6 +33,7 @@ class Case:
     stops: tuple[int, ...] = field(default=())
     cache: str | None = None
     job: type[TinyJob] = TinyJob
+    then: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Worked:
 def work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
     """Runs in each worker; what it saw goes to <folder>/<case>-<rank>.pt."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size, timeout=_LONGEST_WAIT)
     for case in cases:
         worked = train(case, Path(folder) / f"checkpoints-{case.name}", Gang(rank, size))
         torch.save(worked, Path(folder) / f"{case.name}-{rank}.pt")
@@ -53,15 +59,16 @@ def work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
 def train(case: Case, checkpoints: Path, gang: Gang) -> Worked:
     """Trains a case to its end, going on from its checkpoint after each interruption."""
     reports, snapshots, state, epochs = [], [], None, 0
-    for stop in (*case.stops, None):
+    for part, stop in enumerate((*case.stops, None)):
+        changes = case.changes | (case.then if part else {})
         task: WatchedTask | PairVerification
         prefix = None
         if case.root is None:
-            spec = verification_spec(case.changes)
+            spec = verification_spec(changes)
             task = PairVerification(spec)
         else:
             tiny = case.job.there(Path(case.root))
-            spec = tiny.spec(case.changes)
+            spec = tiny.spec(changes)
             task = tiny.task(spec)
             prefix = site(tiny, spec, Path(case.cache)) if case.cache else None
         told = run(task, spec, checkpoints, gang, lambda report, stop=stop: report["epoch"] != stop, epochs, prefix)  # type: ignore[misc]

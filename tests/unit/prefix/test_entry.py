@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from thaw_trainer.data.batches import BatchPlan, plan_batches, plan_epoch
 from thaw_trainer.prefix.entry import ClassFacts, Entry, EntryFacts
+from thaw_trainer.prefix.fill import fill
+from thaw_trainer.prefix.shelf import locked
 from thaw_trainer.prefix.structure import describe
 
 WIDTHS = np.asarray([4, 8, 12])
@@ -95,3 +97,19 @@ def test_an_entry_that_is_not_whole_is_not_opened(tmp_path: Path, damage: str) -
         sweep = sweep[:-1]
     with pytest.raises((ValueError, KeyError)):
         Entry(tmp_path / "key", sweep)
+
+
+def test_a_part_that_another_finishes_between_two_looks_is_waited_for_no_longer(tmp_path: Path) -> None:
+    class FinishedByAnother(Entry):
+        """Of one part, which is there from the third look on."""
+
+        looks = 0
+
+        def is_filled(self, part: int) -> bool:
+            """See Entry."""
+            self.looks += 1
+            return self.looks > 2
+
+    entry = FinishedByAnother(tmp_path / "key", laid_out(tmp_path / "key", [3]).sweep)
+    with locked(entry.lock_file(0), wait=False):
+        fill(torch.nn.Identity(), [entry], lambda plan: pytest.fail("another process has it"))

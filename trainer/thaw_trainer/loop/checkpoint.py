@@ -20,6 +20,7 @@ from torch import nn
 
 from thaw_trainer.disk import writing as writing
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, optimizer_tensors
+from thaw_trainer.loop.sharding import placed_like, whole_tensors
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,29 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         state: dict[str, Any],
         best_epoch: int,
+        writes: bool = True,
     ) -> None:
         """Writes the checkpoint of an epoch, and its best file when it is the best; removes what they replace.
+
+        Args:
+            writes: False on all but one of a gang's workers: they give their shares of a divided model only.
 
         Raises:
             TrainerError: OutputNotWritable, for a full or read-only disk.
         """
+        tensors = whole_tensors(moved_tensors(model, moved), keep=writes)
+        moments = whole_tensors(optimizer_tensors(optimizer, model), keep=writes)
+        if not writes:
+            return
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            tensors = moved_tensors(model, moved)
             unfinished = self.folder / f"epoch-{epoch:04}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             _save(tensors, unfinished / "weights.safetensors")
             if best_epoch == epoch:
                 _link_whole(unfinished / "weights.safetensors", self.best_file(epoch))
-            _save(optimizer_tensors(optimizer, model), unfinished / "optimizer.safetensors")
+            _save(moments, unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
             _sync(unfinished / "state.json")
             place = self.folder / f"epoch-{epoch:04}"
@@ -115,7 +123,7 @@ def load_moved(model: nn.Module, file: Path) -> None:
     named: dict[str, torch.Tensor] = dict(model.named_parameters()) | dict(model.named_buffers())
     with torch.no_grad():
         for name, tensor in load_file(file).items():
-            named[name].copy_(tensor)
+            named[name].copy_(placed_like(named[name], tensor))
 
 
 def link_or_copy(file: str | Path, place: str | Path) -> None:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from thaw_trainer.loop.sharding import is_divided
 from thaw_trainer.tasks.protocol import Share
 
 
@@ -32,8 +33,9 @@ class Gang:
         Made anew in each phase: DDP collects the trainable tensors when it is made, and one that is thawed later
         would keep local gradients. Every worker has built the same module, so nothing is broadcast. Tensors that
         the loss does not depend on (XLNet has some) are looked for in each step: without, DDP would wait for them.
+        A divided model averages by itself.
         """
-        if self.size == 1:
+        if self.size == 1 or is_divided(model):
             return model
         return DistributedDataParallel(model, init_sync=False, broadcast_buffers=False, find_unused_parameters=True)
 
@@ -70,7 +72,10 @@ class Gang:
 
 @contextmanager
 def without_sync(model: nn.Module, skip: bool) -> Iterator[None]:
-    """Leaves out the averaging of gradients, for all but the last part of an accumulated step."""
+    """Leaves out the averaging of gradients, for all but the last part of an accumulated step.
+
+    A divided model averages those of each part: until it does, every worker holds all of the gradient.
+    """
     if skip and isinstance(model, DistributedDataParallel):
         with model.no_sync():
             yield

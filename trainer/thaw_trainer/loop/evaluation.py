@@ -8,6 +8,7 @@ from torch import nn
 
 from thaw_api.training import TrainingSpec
 from thaw_trainer.loop.distributed import Gang
+from thaw_trainer.loop.sharding import whole
 from thaw_trainer.tasks.protocol import Batch, Predictions, Task, join_predictions, predict
 
 
@@ -31,7 +32,7 @@ def predict_split(
     """Predictions over all of a split, on rank 0; None elsewhere."""
     model.eval()
     mine = []
-    with torch.inference_mode(), autocast(training, gang.device):
+    with whole(model), torch.inference_mode(), autocast(training, gang.device):
         for batch in task.batches(split, 0, gang.share):
             with giving(batch):
                 mine.append(predict(task, model, batch, gang.device))

@@ -9,6 +9,7 @@ from torch import nn
 from thaw_api.training import OptimizerSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
+from thaw_trainer.loop.sharding import placed_like
 
 
 def phase_optimizer(
@@ -63,7 +64,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """The optimizer's state as `<moment>/<tensor's name>` -> tensor."""
+    """The optimizer's state as `<moment>/<tensor's name>` -> tensor, divided as the tensor is."""
     return {
         f"{key}/{name}": value
         for name, tensor in model.named_parameters()
@@ -75,10 +76,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 def load_optimizer_tensors(
     optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor], wanted: frozenset[str]
 ) -> None:
-    """The inverse of `optimizer_tensors`, for the tensors of these names."""
+    """Puts whole moments, named as in `optimizer_tensors`, in for the tensors of these names."""
     named = dict(model.named_parameters())
     for key, value in saved.items():
         moment, _, name = key.partition("/")
         if name in wanted:
-            device = named[name].device if value.ndim else value.device
-            optimizer.state[named[name]][moment] = value.to(device)
+            optimizer.state[named[name]][moment] = placed_like(named[name], value) if value.ndim else value

@@ -17,6 +17,7 @@ from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
 from thaw_trainer.loop.pristine import pristine_model
+from thaw_trainer.loop.sharding import placed_like, total_norm, whole
 from thaw_trainer.models.adapter import is_adapters, layer_of
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.tasks.protocol import Task
@@ -105,7 +106,7 @@ class Stage:
         norms = []
         for place in self._phase.adaptive.places:
             sums = [state[named[name]][_SUM] for name in sorted(place) if _SUM in state.get(named[name], {})]
-            norms.append(float(torch.stack([each.norm() for each in sums]).norm()) if sums else 0.0)
+            norms.append(float(total_norm(sums)) if sums else 0.0)
         self._forget_sums()
         return tuple(norms)
 
@@ -143,7 +144,9 @@ class Stage:
         """Ends the phase before `phase`; what `phase` begins with may be a better epoch's."""
         if phase.restore_best and progress.phase_step == 0 and progress.best_epoch:
             # Pristine tensors too: some may have been trained only after the best epoch.
-            self.model.load_state_dict(pristine_model(self.task, self.spec).state_dict())
+            pristine = pristine_model(self.task, self.spec).state_dict()
+            for name, tensor in self.model.state_dict().items():
+                tensor.copy_(placed_like(tensor, pristine[name]))
             load_moved(self.model, self.checkpoints.best_file(progress.best_epoch))
         self.prefix.leave()
 
@@ -152,7 +155,8 @@ class Stage:
         self._factor = phase_factor(self.spec.training.schedule, phase, progress.phase_began, self.plan.length)
         below = modules_below(self.model, self.layout, phase.train)
         impurity = FrozenPolicy.of(self.spec.freezing).impurity(below)
-        self.prefix.enter(self.model, phase.train, trained_in(self.plan.phases[: progress.phase]), impurity)
+        with whole(self.model):  # for the proof, which not every worker may have to give
+            self.prefix.enter(self.model, phase.train, trained_in(self.plan.phases[: progress.phase]), impurity)
 
 
 def trained_in(phases: tuple[Phase, ...]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.first_phase import FirstPhase
 from thaw_trainer.loop.pristine import pristine_model
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.loop.sharding import SameTensors, is_divided, shard
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
 from thaw_trainer.prefix.cache import Prefix
@@ -121,6 +122,8 @@ def run_trial(
                     return "stopped"
             if history[-1]["last"]:
                 return "succeeded"
+        if spec.training.sharding == "full" and gang.size > 1:
+            shard(model, layout, gang)
         stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, steps.clock)
         ahead: Ahead | None = None
         while True:
@@ -157,11 +160,11 @@ def run_trial(
                 warnings=[*warnings, *stage.warnings(), *(_unreached(phases, progress) if move == "end" else ())],
             ).as_dict()
             history.append(report)
-            if gang.rank == 0:
-                moved = _moved(phases, progress, move)
-                state = {"progress": progress.as_dict(), "history": history}
-                assert stage.optimizer is not None
-                checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, progress.best_epoch)
+            moved = _moved(phases, progress, move)
+            state = {"progress": progress.as_dict(), "history": history}
+            assert stage.optimizer is not None
+            best, writes = progress.best_epoch, gang.rank == 0
+            checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, best, writes)
             if move == "next-phase" and progress.phase == 1:
                 first_phase.leave(checkpoints)
                 checkpoints.keep_bests = False
@@ -216,7 +219,7 @@ def _train_steps(
     """
     training = spec.training
     model = stage.wrapped.train()
-    trained = stage.parameters()
+    trained, same = stage.parameters(), SameTensors(gang, is_divided(stage.model))
     for step in steps:
         parts = list(islice(batches, training.gradient_accumulation))
         sums = torch.zeros(2, dtype=torch.float64, device=gang.device)  # loss, count
@@ -228,10 +231,12 @@ def _train_steps(
             sums += torch.stack([loss.detach().double(), torch.tensor(count, dtype=torch.float64, device=gang.device)])
         gang.sum(sums)
         losses.append(sums[0] / sums[1])
+        same.look(trained)
         scale_and_clip(trained, (gang.size / sums[1]).float(), training.clip_norm)
         stage.step(step)
         if len(losses) % _STEPS_BETWEEN_CHECKS == 0:
             check_finite(losses, epoch + 1)
+    same.check()
 
 
 def _may_go_on(report: dict[str, Any], steps: Steps, gang: Gang) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from thaw_trainer.errors import LOSS_NOT_FINITE, TrainerError
+from thaw_trainer.loop.sharding import local, total_norm
 
 
 def scale_and_clip(tensors: list[nn.Parameter], scale: torch.Tensor, clip_norm: float) -> None:
@@ -15,9 +16,9 @@ def scale_and_clip(tensors: list[nn.Parameter], scale: torch.Tensor, clip_norm: 
     """
     gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
     if clip_norm > 0:
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True) * scale
+        norm = total_norm(gradients) * scale
         scale = scale * (clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
-    torch._foreach_mul_(gradients, scale)
+    torch._foreach_mul_([local(gradient) for gradient in gradients], scale)
 
 
 def check_finite(losses: list[torch.Tensor], epoch: int) -> list[float]:

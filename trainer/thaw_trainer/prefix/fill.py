@@ -32,9 +32,10 @@ def fill(model: nn.Module, entries: Sequence[Entry], run: Callable[[BatchPlan], 
         filled = [part for part in lacking if _fill_part(model, entries, part, run)]
         if not filled:
             # Others are at work on all that is left: until the first of them has finished or died.
-            entry = next(entry for entry in entries if not entry.is_filled(lacking[0]))
-            with locked(entry.lock_file(lacking[0]), wait=True):
-                pass
+            # None may be lacking any more: they go on while this process looks.
+            for entry in [entry for entry in entries if not entry.is_filled(lacking[0])][:1]:
+                with locked(entry.lock_file(lacking[0]), wait=True):
+                    pass
 
 
 def _fill_part(model: nn.Module, entries: Sequence[Entry], part: int, run: Callable[[BatchPlan], Any]) -> bool:
