@@ -81,6 +81,7 @@ TASKS: dict[str, TaskEntry] = {
         formats=("squad", "jsonl", "parquet"),
         features=QUESTION_FEATURES,
         reads_tokens=True,
+        smooths_labels=False,
     ),
     "causal-lm": TaskEntry(
         columns=("text",),

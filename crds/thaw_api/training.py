@@ -86,7 +86,13 @@ class TrainingSpec(SchemaModel):
     early_stopping: EarlyStoppingSpec | None = None
     """When to end a trial before its epochs are over."""
 
-    cel_rules = (CelRule("!(self.compile && self.sharding == 'full')", _COMPILE_OR_SHARD),)
+    cel_rules = (
+        CelRule(
+            # The apiserver tries rules on the schema's `default: {}` before it fills in what is inside.
+            "!has(self.compile) || !has(self.sharding) || !(self.compile && self.sharding == 'full')",
+            _COMPILE_OR_SHARD,
+        ),
+    )
 
     @model_validator(mode="after")
     def _compiles_or_shards(self) -> "TrainingSpec":

@@ -171,7 +171,7 @@ def test_the_answer_is_the_best_span_of_all_windows(asker: Asker) -> None:
 
 def test_a_span_never_ends_before_it_begins_nor_leaves_the_context() -> None:
     offsets = np.asarray([[NOWHERE, NOWHERE], [0, 3], [4, 7], [NOWHERE, NOWHERE]])
-    start, end = np.asarray([9.0, 1.0, 5.0, 9.0]), np.asarray([9.0, 6.0, 1.0, 9.0])
+    start, end = (np.asarray(each, dtype=np.float32) for each in ([9, 1, 5, 9], [9, 6, 1, 9]))
     assert best_span(start, end, offsets) == (7.0, 0, 3)
     assert best_span(start, end, offsets[:1])[0] == -np.inf
 
@@ -274,7 +274,7 @@ def test_a_question_that_leaves_no_room_is_refused(asker: Asker) -> None:
     asker.write(content)
     asker.write(squad(6, seed=1), "held.json")
     asker.write(squad(6, seed=2), "test.json")
-    with pytest.raises(TrainerError, match="leaves no room") as refused:
+    with pytest.raises(TrainerError, match="the question of row 0 leaves 0 of 24 tokens") as refused:
         asker.task(
             {
                 "data.validation": {"uri": "file:held.json"},
@@ -283,3 +283,40 @@ def test_a_question_that_leaves_no_room_is_refused(asker: Asker) -> None:
             }
         )
     assert refused.value.field == "spec.data.batching.maxLength"
+
+
+def test_a_question_that_leaves_less_than_the_stride_is_refused_with_its_row(asker: Asker) -> None:
+    content = squad()
+    content["data"][0]["paragraphs"][7]["qas"][0]["question"] = " ".join(["old"] * 20)
+    asker.write(content)
+    with pytest.raises(TrainerError, match="the question of row 7 leaves 12 of 32 tokens"):
+        asker.task({"data.batching.maxLength": 32, "data.split": {"validation": 0.1, "test": 0.1, "seed": 3}})
+
+
+def test_spaces_about_an_answer_are_not_of_it(asker: Asker) -> None:
+    plain, spaced = squad(), squad()
+    for paragraph in spaced["data"][0]["paragraphs"]:
+        (answer,) = paragraph["qas"][0]["answers"]
+        if answer["answer_start"]:
+            answer["text"], answer["answer_start"] = f" {answer['text']}", answer["answer_start"] - 1
+        answer["text"] += paragraph["context"][answer["answer_start"] + len(answer["text"]) :][:1]
+    asker.write(spaced, "spaced.json")
+    asker.write(plain)
+    tables = [asker.task({"data.train.uri": f"file:{name}.json"}).store.table("test") for name in ("train", "spaced")]
+    assert tables[0].equals(tables[1])
+
+
+def test_an_empty_answer_is_none(asker: Asker) -> None:
+    content = squad()
+    for paragraph in content["data"][0]["paragraphs"][::2]:
+        paragraph["qas"][0]["answers"] = [{"text": "", "answer_start": 0}]
+    asker.write(content)
+    assert asker.task().store.facts["unanswerable"]
+
+
+def test_answers_may_be_as_long_as_those_of_train() -> None:
+    offsets = np.stack([np.arange(50), np.arange(50) + 1], axis=1)
+    start, end = np.zeros(50, dtype=np.float32), np.zeros(50, dtype=np.float32)
+    start[5], end[45] = 9.0, 9.0
+    assert best_span(start, end, offsets, 41) == (18.0, 5, 46)
+    assert best_span(start, end, offsets, 40)[0] < 18.0

@@ -7,7 +7,7 @@ arXiv 1810.04805, section 4.3).
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.examples import Examples, Read, read_splits
 from thaw_trainer.data.store import Made, digest
 from thaw_trainer.data.tables import column, read_table, text_column
-from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
+from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, MODEL_UNREADABLE, TrainerError
+from thaw_trainer.models.pretrained import URI_FIELD
 
 NOWHERE = -1
 """Offset of a token that is not of the context."""
-CONTEXT = "context"
-"""Column that the split keeps together, unless `data.split.groupBy` names another."""
+PASSAGE = "the context"
+"""Column that the split keeps together, unless `data.split.groupBy` names another; no table has one of this name."""
 _ROWS_OF_A_CLASS = 32
 
 
@@ -50,9 +51,10 @@ def read_questions(data: DataSpec, source: DataSource, path: Path, field: str) -
     questions = _read_squad(path, field) if table is None else _rows_of(data, table)
     if not questions:
         raise TrainerError(DATA_INVALID, f"{path} has no questions", f"{field}.uri")
+    questions = [_trimmed(each) for each in questions]
     for row, each in enumerate(questions):
         for text, start in each.answers:
-            if each.context[start : start + len(text)] != text:
+            if start < 0 or each.context[start : start + len(text)] != text:
                 found = each.context[start : start + len(text)]
                 raise TrainerError(
                     DATA_INVALID,
@@ -64,9 +66,16 @@ def read_questions(data: DataSpec, source: DataSource, path: Path, field: str) -
         "identity": [(each.question, each.context) for each in questions],
     }
     contexts = pa.array([each.context for each in questions])
-    if table is None or CONTEXT in table.column_names:
-        return Examples(columns, np.arange(len(questions))), pa.table({CONTEXT: contexts}) if table is None else table
-    return Examples(columns, np.arange(len(questions))), table.append_column(CONTEXT, contexts)
+    known = pa.table({PASSAGE: contexts}) if table is None else table.append_column(PASSAGE, contexts)
+    return Examples(columns, np.arange(len(questions))), known
+
+
+def _trimmed(question: Question) -> Question:
+    """The question without spaces about its answers, as tools of annotation leave them, and without empty answers."""
+    answers = (
+        (text.strip(), start + len(text) - len(text.lstrip())) for text, start in question.answers if text.strip()
+    )
+    return replace(question, answers=tuple(dict.fromkeys(answers)))
 
 
 def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limit: int) -> Made:
@@ -76,7 +85,7 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
     `end` (tokens of the answer), `special` (the token that stands for none), `offsets` (first and last character of
     each token of the context, NOWHERE otherwise). `<split>-questions` has `id`, `context` and `answers`.
     """
-    group = data.split.group_by or CONTEXT
+    group = data.split.group_by or PASSAGE
     apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": group})})
     splits, counts = read_splits(apart, paths, read_questions, identity="identity")
     (windows,) = [step for _, step in read_steps(data.features, QUESTION_FEATURES)][-1:] or [Windows()]
@@ -103,19 +112,20 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
         "widths": widths.tolist() if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
+        "longestAnswer": 1 + int((tables["train"]["end"].to_numpy() - tables["train"]["start"].to_numpy()).max()),
         "unanswerable": any(not each.answers for each in splits["train"].columns["row"]),
     }, tables
 
 
 def _windows(questions: list[Question], ids: Any, tokenizer: Any, limit: int, stride: int) -> pa.Table:
-    try:
-        encoded = _tokenized(questions, tokenizer, limit, stride)
-    except Exception as error:  # tokenizers raise bare Exceptions
+    if not tokenizer.is_fast:
         raise TrainerError(
-            DATA_INVALID,
-            f"a question leaves no room for its context in {limit} tokens with a stride of {stride}: {error}",
-            "spec.data.batching.maxLength",
-        ) from error
+            MODEL_UNREADABLE,
+            "the tokenizer does not tell where its tokens are in a text: it has no tokenizer.json",
+            URI_FIELD,
+        )
+    _check_room(questions, ids, tokenizer, limit, stride)
+    encoded = _tokenized(questions, tokenizer, limit, stride)
     of = encoded["overflow_to_sample_mapping"]
     starts, ends, specials, offsets = [], [], [], []
     for window, number in enumerate(of):
@@ -140,6 +150,20 @@ def _windows(questions: list[Question], ids: Any, tokenizer: Any, limit: int, st
             "offsets": pa.array(offsets, integers),
         }
     )
+
+
+def _check_room(questions: list[Question], ids: Any, tokenizer: Any, limit: int, stride: int) -> None:
+    """Windows go on by what a question leaves of the limit, less the stride: that has to be something."""
+    asked = tokenizer([each.question.lstrip() for each in questions], add_special_tokens=False)["input_ids"]
+    lengths = [len(tokens) + tokenizer.num_special_tokens_to_add(pair=True) for tokens in asked]
+    row = int(np.argmax(lengths))
+    if limit - lengths[row] <= stride:
+        raise TrainerError(
+            DATA_INVALID,
+            f"the question of row {ids[row]} leaves {max(0, limit - lengths[row])} of {limit} tokens for its context, "
+            f"and windows overlap by {stride}",
+            "spec.data.batching.maxLength",
+        )
 
 
 def _tokenized(questions: list[Question], tokenizer: Any, limit: int, stride: int) -> Any:
@@ -171,8 +195,8 @@ def _read_squad(path: Path, field: str) -> list[Question]:
         articles = json.loads(path.read_text(encoding="utf-8"))["data"]
         return [
             Question(
-                asked["question"],
-                paragraph["context"],
+                _text(asked["question"]),
+                _text(paragraph["context"]),
                 tuple(dict.fromkeys((each["text"], each["answer_start"]) for each in asked.get("answers", ()))),
             )
             for article in articles
@@ -183,6 +207,12 @@ def _read_squad(path: Path, field: str) -> list[Question]:
         raise TrainerError(
             DATA_UNREADABLE, f"{path} is no readable squad: {type(error).__name__}: {error}", f"{field}.uri"
         ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _rows_of(data: DataSpec, table: pa.Table) -> list[Question]:

@@ -242,7 +242,11 @@ def _scaling_of(processor: Any, channels: int) -> ImageSettings:
         size = cut.get("height") or cut.get("shortest_edge")
     normalizes = getattr(processor, "do_normalize", True)
     mean, std = (processor.image_mean, processor.image_std) if normalizes else ([0.0] * channels, [1.0] * channels)
-    interpolation = {0: "nearest", 2: "bilinear", 3: "bicubic"}[int(getattr(processor, "resample", 2))]
+    interpolation = {0: "nearest", 2: "bilinear", 3: "bicubic"}.get(int(getattr(processor, "resample", 2)))
+    if interpolation is None:
+        raise ValueError(
+            f"it scales by PIL's method {int(processor.resample)}; nearest, bilinear and bicubic are known"
+        )
     return ImageSettings(int(size), resize, tuple(mean)[:channels], tuple(std)[:channels], interpolation)  # type: ignore[arg-type]
 
 

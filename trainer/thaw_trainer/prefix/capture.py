@@ -29,13 +29,18 @@ class Captured:
 
 
 def capture(
-    model: nn.Module, run: Callable[[], Any], names: Iterable[str], calls: dict[str, int] | None = None
+    model: nn.Module,
+    run: Callable[[], Any],
+    names: Iterable[str],
+    calls: dict[str, int] | None = None,
+    wait: Callable[[], None] = lambda: None,
 ) -> Captured:
     """What modules of a model return while `run` runs it.
 
     Args:
         calls: how often each of them is called, as an earlier run found; the model is left when all were. Without, it
             runs to its end.
+        wait: called before each time is taken.
     """
     captured = Captured()
     missing = dict(calls or {})
@@ -43,6 +48,7 @@ def capture(
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             captured.outputs[name] = output
+            wait()
             captured.times[name] = time.perf_counter()
             if name in captured.calls:
                 captured.order.remove(name)

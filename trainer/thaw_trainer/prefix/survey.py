@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from thaw_trainer.data.batches import BatchPlan
@@ -75,10 +76,17 @@ def _seconds_to(
     every = {name: count for calls in ends.values() for name, count in calls.items()}
     if not every:
         return {}
+    _wait_for_devices()
     began = time.perf_counter()
-    times = capture(model, lambda: run(plan), every, every).times
+    times = capture(model, lambda: run(plan), every, every, wait=_wait_for_devices).times
     share = sum(work.values()) / (len(plan.rows) * width)
     return {boundary: share * (max(times[name] for name in calls) - began) for boundary, calls in ends.items()}
+
+
+def _wait_for_devices() -> None:
+    """A GPU works behind: without, times would be those of giving it its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _names(cut: Cut) -> list[str]:

@@ -151,7 +151,7 @@ def _test_and_export(
                 result[split] = {
                     "metrics": task.metrics(predictions, full=True),
                     "details": task.details(predictions),
-                    "rows": len(predictions["id"]),
+                    "rows": len(np.unique(predictions["id"])),
                 }
                 with writing(output):
                     output.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from thaw_trainer.uris import resolve_model
 _LAYOUT = 1
 """Version of what is written; part of the store's key."""
 _LONGEST_ANSWER = 30
-"""Tokens, as in SQuAD's own evaluation of BERT."""
+"""Tokens, as in BERT's own evaluation of SQuAD; more where an answer of train has more."""
 _ENDS = 20
 """The likeliest so many starts are tried with the likeliest so many ends."""
 
@@ -147,7 +147,8 @@ class QuestionAnswering(RowTask[WindowBatch]):
         losses = self._losses({name: each.cpu() for name, each in outputs.items()}, batch).numpy()
         start, end = (outputs[name].cpu().numpy() for name in ("start", "end"))
         rows = np.flatnonzero(batch.weight > 0)
-        spans = [best_span(start[row], end[row], batch.offsets[row]) for row in rows]
+        longest = max(_LONGEST_ANSWER, self.store.facts["longestAnswer"])
+        spans = [best_span(start[row], end[row], batch.offsets[row], longest) for row in rows]
         return {
             "id": batch.id[rows],
             "split": np.full(len(rows), batch.split),
@@ -199,13 +200,14 @@ class QuestionAnswering(RowTask[WindowBatch]):
 
 
 def best_span(
-    start: NDArray[np.float32], end: NDArray[np.float32], offsets: NDArray[np.int64]
+    start: NDArray[np.float32], end: NDArray[np.float32], offsets: NDArray[np.int64], longest: int = _LONGEST_ANSWER
 ) -> tuple[float, int, int]:
     """Score, first and last character of the best span of a window's context; an empty one where there is none.
 
     Args:
         start, end: logits [width].
         offsets: [width, 2], NOWHERE outside of the context.
+        longest: tokens that a span may have.
     """
     inside = np.flatnonzero(offsets[:, 0] != NOWHERE)
     starts, ends = (inside[np.argsort(-each[inside], kind="stable")[:_ENDS]] for each in (start, end))
@@ -213,7 +215,7 @@ def best_span(
     for first in starts:
         for last in ends:
             score = float(start[first]) + float(end[last])
-            if first <= last < first + _LONGEST_ANSWER and score > found[0]:
+            if first <= last < first + longest and score > found[0]:
                 found = (score, int(offsets[first, 0]), int(offsets[last, 1]))
     return found
 
