@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torchmetrics.functional.text import squad as squad_metrics
 
 from tests.manifests import job
 from tests.unit.tiny_jobs import Run, run
@@ -23,9 +20,8 @@ from thaw_trainer.errors import TrainerError
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
-from thaw_trainer.tasks.answer_metrics import answer_metrics
 from thaw_trainer.tasks.protocol import JobFiles, Share, join_predictions, predict
-from thaw_trainer.tasks.question_answering import KIND, QuestionAnswering, best_span
+from thaw_trainer.tasks.question_answering import KIND, QuestionAnswering
 from thaw_trainer.uris import UriRoots
 
 COLOURS = WORDS[:3]
@@ -169,34 +165,6 @@ def test_the_answer_is_the_best_span_of_all_windows(asker: Asker) -> None:
     assert len(told) == task.store.facts["counts"]["validation"]
 
 
-def test_a_span_never_ends_before_it_begins_nor_leaves_the_context() -> None:
-    offsets = np.asarray([[NOWHERE, NOWHERE], [0, 3], [4, 7], [NOWHERE, NOWHERE]])
-    start, end = (np.asarray(each, dtype=np.float32) for each in ([9, 1, 5, 9], [9, 6, 1, 9]))
-    assert best_span(start, end, offsets) == (7.0, 0, 3)
-    assert best_span(start, end, offsets[:1])[0] == -np.inf
-
-
-texts = st.lists(st.sampled_from(["the", "A", "cat", "Cat,", "sat", "on", "mat."]), max_size=5).map(" ".join)
-
-
-@given(st.lists(st.tuples(texts, st.lists(texts.filter(bool), min_size=1, max_size=3)), min_size=1, max_size=4))
-def test_the_metrics_are_those_of_squad(pairs: list[tuple[str, list[str]]]) -> None:
-    found = answer_metrics([text for text, _ in pairs], [right for _, right in pairs])
-    theirs = squad_metrics(
-        [{"prediction_text": text, "id": str(number)} for number, (text, _) in enumerate(pairs)],
-        [
-            {"answers": {"text": right, "answer_start": [0] * len(right)}, "id": str(number)}
-            for number, (_, right) in enumerate(pairs)
-        ],
-    )
-    assert found["exactMatch"] * 100 == pytest.approx(float(theirs["exact_match"]), abs=1e-3)
-    assert found["f1"] * 100 == pytest.approx(float(theirs["f1"]), abs=1e-3)
-
-
-def test_no_answer_is_right_where_there_is_none() -> None:
-    assert answer_metrics(["", "cat"], [[], []]) == {"exactMatch": 0.5, "f1": 0.5}
-
-
 def test_the_cached_prefix_gives_the_same_losses_to_the_last_bit(asker: Asker) -> None:
     changes = {"freezing": {"preset": "last-n", "depth": 1}} | WINDOWS
     spec = asker.spec(changes)
@@ -312,11 +280,3 @@ def test_an_empty_answer_is_none(asker: Asker) -> None:
         paragraph["qas"][0]["answers"] = [{"text": "", "answer_start": 0}]
     asker.write(content)
     assert asker.task().store.facts["unanswerable"]
-
-
-def test_answers_may_be_as_long_as_those_of_train() -> None:
-    offsets = np.stack([np.arange(50), np.arange(50) + 1], axis=1)
-    start, end = np.zeros(50, dtype=np.float32), np.zeros(50, dtype=np.float32)
-    start[5], end[45] = 9.0, 9.0
-    assert best_span(start, end, offsets, 41) == (18.0, 5, 46)
-    assert best_span(start, end, offsets, 40)[0] < 18.0
