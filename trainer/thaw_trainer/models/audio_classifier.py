@@ -17,12 +17,7 @@ def load_config(folder: Path, spec: ModelSpec, labels: list[str]) -> Any:
         raise TrainerError(
             MODEL_UNREADABLE, "audio classifiers have no dropout of their head", "spec.model.head.dropout"
         )
-    config = pretrained.load_config(
-        folder,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
+    config = pretrained.load_config(folder, **pretrained.label_settings(labels))
     check_reads_samples(config)
     return config
 

@@ -171,12 +171,7 @@ def _transformers_config(folder: Path, spec: ModelSpec, labels: list[str]) -> An
         raise TrainerError(
             MODEL_UNREADABLE, "image models of transformers have no dropout of their head", _DROPOUT_FIELD
         )
-    return pretrained.load_config(
-        folder,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
+    return pretrained.load_config(folder, **pretrained.label_settings(labels))
 
 
 def _processor(settings: ImageSettings) -> dict[str, Any]:

@@ -50,6 +50,15 @@ def load_config(folder: Path, **changes: Any) -> Any:
         raise TrainerError(MODEL_UNREADABLE, f"no readable config.json in {folder}: {error}", URI_FIELD) from error
 
 
+def label_settings(labels: list[str]) -> dict[str, Any]:
+    """What a configuration says of a head for `labels`."""
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
 def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head: bool = True) -> nn.Module:
     """A new module with the pretrained tensors; what the files lack of the head is random (torch's generator).
 

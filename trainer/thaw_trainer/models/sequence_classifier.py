@@ -16,12 +16,7 @@ def load_config(folder: Path, spec: ModelSpec, labels: list[str], pad_token_id: 
     Raises:
         TrainerError: ModelUnreadable; or when head.dropout is set and the family has no such setting.
     """
-    config = pretrained.load_config(
-        folder,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
+    config = pretrained.load_config(folder, **pretrained.label_settings(labels))
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
     config.use_cache = False

@@ -12,12 +12,7 @@ from thaw_trainer.models.head_dropout import set_head_dropout
 
 def load_config(folder: Path, spec: ModelSpec, labels: list[str], pad_token_id: int | None) -> Any:
     """The model's configuration with a head for `labels`; raises TrainerError ModelUnreadable."""
-    config = pretrained.load_config(
-        folder,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
+    config = pretrained.load_config(folder, **pretrained.label_settings(labels))
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
     config.use_cache = False

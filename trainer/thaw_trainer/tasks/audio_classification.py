@@ -1,6 +1,6 @@
 """Audio classification: one label for each sound (keywords, speakers, languages), with wav2vec2 and its kin."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,14 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.examples import source_paths
 from thaw_trainer.data.labelled_sounds import make_store
-from thaw_trainer.data.sounds import source_digest
-from thaw_trainer.data.store import digest, file_digest, open_or_write
 from thaw_trainer.models import audio_classifier, pretrained
-from thaw_trainer.models.sound_settings import SoundSettings, sound_settings
+from thaw_trainer.models.sound_settings import SoundSettings
 from thaw_trainer.tasks.classification import class_predictions, confusion_details, cross_entropy
 from thaw_trainer.tasks.classification_metrics import classification_metrics
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
-from thaw_trainer.tasks.sound_rows import SoundBatch, SoundRows
-from thaw_trainer.uris import resolve_model
-
-_LAYOUT = 1
-"""Version of what is written; part of the store's key."""
+from thaw_trainer.tasks.sound_rows import SoundBatch, SoundRows, prepare_sounds
 
 
 @dataclass(frozen=True)
@@ -100,9 +93,7 @@ class AudioClassification(RowTask[LabelledSounds]):
         audio_classifier.export(model, folder, self.settings)
 
     def _logits(self, model: nn.Module, batch: LabelledSounds, device: torch.device) -> torch.Tensor:
-        inputs = {"input_values": torch.from_numpy(batch.values).to(device, getattr(torch, self.spec.model.dtype))}
-        if self.settings.mask:
-            inputs["attention_mask"] = torch.from_numpy(batch.mask).to(device)
+        inputs = batch.inputs(self.settings, getattr(torch, self.spec.model.dtype), device)
         logits: torch.Tensor = model(**inputs).logits
         return logits.float()
 
@@ -112,22 +103,7 @@ class AudioClassificationKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        folder = resolve_model(spec.model.uri, pretrained.URI_FIELD, files.roots)
-        settings = sound_settings(folder)
-        paths = source_paths(spec.data, files.roots)
-        key = digest(
-            _LAYOUT,
-            spec.task,
-            spec.data.manifest(),
-            asdict(settings),
-            {
-                name: source_digest(spec.data, getattr(spec.data, name), path, f"spec.data.{name}", "label")
-                for name, path in paths.items()
-            },
-            {path.name: file_digest(path) for path in pretrained.model_files(folder)},
-        )
-        store = open_or_write(files.stores, key, lambda _: make_store(spec.data, paths, settings.rate))
-        return store.with_fact("sound", asdict(settings)).with_fact("modelFolder", str(folder)).folder
+        return prepare_sounds(spec, files, "label", make_store)
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> AudioClassification:
         """See TaskKind."""

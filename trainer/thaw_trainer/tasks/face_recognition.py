@@ -48,10 +48,6 @@ class FaceRecognition(ImageTask):
         margin = self.spec.model.head.margin or MarginSpec()
         return FaceEmbedder(backbone, self.size, len(self.labels), margin)
 
-    def row_source(self) -> "FaceRecognition | None":
-        """See Task: augmented rows are new ones in each epoch."""
-        return None if self.augmentation else self
-
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows, with the margin."""
         logits = model(self.pixels(batch, device), torch.from_numpy(batch.label).to(device))

@@ -23,10 +23,6 @@ class ImageClassification(ImageTask):
         """See Task."""
         return image_classifier.build(self.model_folder, self.spec.model, self.labels)
 
-    def row_source(self) -> "ImageClassification | None":
-        """See Task: augmented rows are new ones in each epoch."""
-        return None if self.augmentation else self
-
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
         return cross_entropy(self._logits(model, batch, device), batch, self.spec.training.label_smoothing)

@@ -68,6 +68,10 @@ class ImageTask(RowTask[ImageBatch]):
         """The splits' rows."""
         return {split: ImageRows(self.store, split) for split in ("train", "validation", "test")}
 
+    def row_source(self) -> "ImageTask | None":
+        """See Task: augmented rows are new ones in each epoch."""
+        return None if self.augmentation else self
+
     def lengths(self, split: str) -> NDArray[np.int32]:
         """See RowTask: one for each row, since all images have one size."""
         return np.ones(len(self.rows[split].id), dtype=np.int32)

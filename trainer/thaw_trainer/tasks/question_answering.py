@@ -13,19 +13,15 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.examples import source_paths
 from thaw_trainer.data.padding import filled_places, padded
 from thaw_trainer.data.questions import NOWHERE, make_question_store
-from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write, ragged
-from thaw_trainer.errors import DATA_INVALID, TrainerError
+from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.models import pretrained, question_answerer
 from thaw_trainer.tasks.answer_metrics import answer_metrics
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
-from thaw_trainer.uris import resolve_model
+from thaw_trainer.tasks.token_files import prepare_tokens
 
-_LAYOUT = 1
-"""Version of what is written; part of the store's key."""
 _LONGEST_ANSWER = 30
 """Tokens, as in BERT's own evaluation of SQuAD; more where an answer of train has more."""
 _ENDS = 20
@@ -225,27 +221,13 @@ class QuestionAnsweringKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        folder = resolve_model(spec.model.uri, pretrained.URI_FIELD, files.roots)
-        paths = source_paths(spec.data, files.roots)
-        for name, path in paths.items():
-            if not path.is_file():
-                raise TrainerError(DATA_INVALID, f"{path} is a folder; rows are in one file", f"spec.data.{name}.uri")
-        key = digest(
-            _LAYOUT,
-            spec.task,
-            spec.data.manifest(),
-            {name: file_digest(path) for name, path in paths.items()},
-            {path.name: file_digest(path) for path in pretrained.model_files(folder)},
+        return prepare_tokens(
+            spec,
+            files,
+            pretrained.load_tokenizer,
+            lambda folder: question_answerer.build_empty(question_answerer.load_config(folder, spec.model, None)),
+            lambda paths, tokenizer, limit: make_question_store(spec.data, paths, tokenizer, limit),
         )
-
-        def make(_: Path) -> Made:
-            tokenizer = pretrained.load_tokenizer(folder)
-            config = question_answerer.load_config(folder, spec.model, None)
-            positions = pretrained.longest_input(question_answerer.build_empty(config))
-            limits = (spec.data.batching.max_length, tokenizer.model_max_length, positions)
-            return make_question_store(spec.data, paths, tokenizer, min(int(limit) for limit in limits if limit))
-
-        return open_or_write(files.stores, key, make).with_fact("modelFolder", str(folder)).folder
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> QuestionAnswering:
         """See TaskKind."""

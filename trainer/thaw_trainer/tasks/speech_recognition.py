@@ -1,6 +1,6 @@
 """Speech recognition: the text of each sound, by CTC over characters (wav2vec2 and its kin)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,15 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.examples import source_paths
-from thaw_trainer.data.sounds import source_digest
-from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_write, ragged
+from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.data.transcribed_sounds import make_store
 from thaw_trainer.models import pretrained, speech_recognizer
-from thaw_trainer.models.sound_settings import SoundSettings, sound_settings
+from thaw_trainer.models.sound_settings import SoundSettings
 from thaw_trainer.models.speech_recognizer import frames_of
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
-from thaw_trainer.tasks.sound_rows import SoundBatch, SoundRows
+from thaw_trainer.tasks.sound_rows import SoundBatch, SoundRows, prepare_sounds
 from thaw_trainer.tasks.transcript_metrics import transcript_metrics
-from thaw_trainer.uris import resolve_model
-
-_LAYOUT = 1
-"""Version of what is written; part of the store's key."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +134,7 @@ class SpeechRecognition(RowTask[SpeechBatch]):
         )
 
     def _logits(self, model: nn.Module, batch: SpeechBatch, device: torch.device) -> torch.Tensor:
-        inputs = {
-            "input_values": torch.from_numpy(batch.sounds.values).to(device, getattr(torch, self.spec.model.dtype))
-        }
-        if self.settings.mask:
-            inputs["attention_mask"] = torch.from_numpy(batch.sounds.mask).to(device)
+        inputs = batch.sounds.inputs(self.settings, getattr(torch, self.spec.model.dtype), device)
         logits: torch.Tensor = model(**inputs).logits
         return logits.float()
 
@@ -185,22 +175,7 @@ class SpeechRecognitionKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        folder = resolve_model(spec.model.uri, pretrained.URI_FIELD, files.roots)
-        settings = sound_settings(folder)
-        paths = source_paths(spec.data, files.roots)
-        key = digest(
-            _LAYOUT,
-            spec.task,
-            spec.data.manifest(),
-            asdict(settings),
-            {
-                name: source_digest(spec.data, getattr(spec.data, name), path, f"spec.data.{name}", None)
-                for name, path in paths.items()
-            },
-            {path.name: file_digest(path) for path in pretrained.model_files(folder)},
-        )
-        store = open_or_write(files.stores, key, lambda _: make_store(spec.data, paths, settings.rate))
-        return store.with_fact("sound", asdict(settings)).with_fact("modelFolder", str(folder)).folder
+        return prepare_sounds(spec, files, None, make_store)
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> SpeechRecognition:
         """See TaskKind."""

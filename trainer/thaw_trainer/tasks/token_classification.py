@@ -13,19 +13,14 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.examples import source_paths
 from thaw_trainer.data.padding import filled_places, padded
-from thaw_trainer.data.store import PreparedStore, digest, file_digest, open_or_write, ragged
+from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.data.tagged_words import CUT_OFF, NO_TAG, make_tagged_store
-from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import pretrained, token_classifier
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
 from thaw_trainer.tasks.tag_metrics import tag_metrics
-from thaw_trainer.uris import resolve_model
-
-_LAYOUT = 1
-"""Version of what is written; part of the store's key."""
+from thaw_trainer.tasks.token_files import prepare_tokens
 
 
 @dataclass(frozen=True)
@@ -176,27 +171,15 @@ class TokenClassificationKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        folder = resolve_model(spec.model.uri, pretrained.URI_FIELD, files.roots)
-        paths = source_paths(spec.data, files.roots)
-        for name, path in paths.items():
-            if not path.is_file():
-                raise TrainerError(DATA_INVALID, f"{path} is a folder; rows are in one file", f"spec.data.{name}.uri")
-        key = digest(
-            _LAYOUT,
-            spec.task,
-            spec.data.manifest(),
-            {name: file_digest(path) for name, path in paths.items()},
-            {path.name: file_digest(path) for path in pretrained.model_files(folder)},
+        return prepare_tokens(
+            spec,
+            files,
+            token_classifier.load_tokenizer,
+            lambda folder: token_classifier.build_empty(
+                token_classifier.load_config(folder, spec.model, ["0", "1"], None)
+            ),
+            lambda paths, tokenizer, limit: make_tagged_store(spec.data, paths, tokenizer, limit),
         )
-
-        def make(_: Path) -> Any:
-            tokenizer = token_classifier.load_tokenizer(folder)
-            config = token_classifier.load_config(folder, spec.model, ["0", "1"], None)
-            positions = pretrained.longest_input(token_classifier.build_empty(config))
-            limits = (spec.data.batching.max_length, tokenizer.model_max_length, positions)
-            return make_tagged_store(spec.data, paths, tokenizer, min(int(limit) for limit in limits if limit))
-
-        return open_or_write(files.stores, key, make).with_fact("modelFolder", str(folder)).folder
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> TokenClassification:
         """See TaskKind."""
