@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=768)
     chosen = parser.parse_args()
-    use_peers()
+    use_peers("trainer")
     from transformers.utils import logging
 
     logging.set_verbosity_error()
