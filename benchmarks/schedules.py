@@ -106,7 +106,7 @@ def loaders(folder: Path, seed: int) -> tuple[Any, Any, int]:
             mask[place, : len(tokens)] = 1
         return torch.stack([ids, mask]).transpose(0, 1), torch.tensor([label for _, label in rows])
 
-    found = []
+    found: list[Any] = []
     for name in ("train", "validation"):
         table = store.table(name)
         rows = list(zip(table["input_ids"].to_pylist(), table["label"].to_pylist(), strict=True))
@@ -180,7 +180,7 @@ def run_finetuning_scheduler(folder: Path, seed: int) -> Told:
 
     training, validation, labels = loaders(folder, seed)
 
-    class Module(lightning.LightningModule):
+    class Module(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.inner = classifier(labels, seed)

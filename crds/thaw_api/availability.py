@@ -7,7 +7,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_api.tasks import LIBRARIES, TASKS
 
 _MODEL_SCHEMES = ("hf", "pkg", "file", "pvc", *LIBRARIES)
-_DATA_SCHEMES = ("pkg", "file", "pvc")
+_DATA_SCHEMES = ("pkg", "file", "pvc", "gymnasium")
 _OUTPUT_SCHEMES = ("file", "pvc")
 _LATE_ADAPTERS = ("qlora", "ia3")
 _FORMATS = {name for task in TASKS.values() for name in task.formats}

@@ -122,11 +122,28 @@ class SliceSpec(SchemaModel):
     """Expression over the columns that selects its rows."""
 
 
+class GenerationSpec(SchemaModel):
+    """How a model writes the texts that it is measured by (translation, summarization)."""
+
+    beams: int = Field(default=4, ge=1, le=64)
+    """Beginnings that are followed at a time (beam search); 1: the likeliest token each time."""
+    max_tokens: int | None = Field(default=None, ge=1, le=1048576)
+    """Tokens of a text at most; absent: as many as the longest target of train has."""
+    length_penalty: float = Field(default=1.0, ge=-10, le=10)
+    """Exponent of the length that a beam's score is divided by: above 0 favours long texts, below 0 short ones."""
+    no_repeat_ngram: int = Field(default=0, ge=0, le=64)
+    """No so many tokens in a row come twice in a text; 0: whatever comes."""
+
+
 class EvaluationSpec(SchemaModel):
     """What is measured on the test rows, once, after the choice."""
 
     metrics: list[ShortText] | None = Field(default=None, min_length=1, max_length=32)
     """Metrics of the task; absent: all of them."""
+    episodes: int | None = Field(default=None, ge=1, le=100000)
+    """Episodes of validation, and of test (reinforcement-learning); absent: 20."""
+    generation: GenerationSpec | None = None
+    """How texts are written to be measured; absent: beam search with 4 beams."""
     slices: list[SliceSpec] | None = Field(default=None, max_length=32)
     """Parts of the test rows measured by themselves."""
     require: dict[ShortText, Annotated[str, StringConstraints(max_length=64)]] | None = Field(

@@ -7,7 +7,10 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
 
 DataUri = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^(hf|pkg|file|s3|gs|job):[^#\s]+$|{CLAIM_URI}")
+    str,
+    StringConstraints(
+        min_length=1, max_length=1024, pattern=rf"^(hf|pkg|file|s3|gs|job|gymnasium):[^#\s]+$|{CLAIM_URI}"
+    ),
 ]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$")]
 
@@ -33,7 +36,8 @@ class DataSource(SchemaModel):
 
     uri: DataUri
     """Where the data is: file:path (`thaw run` only; relative to the manifest), pkg://package/path, hf://,
-    pvc://claim/path, s3://, gs://, job://name."""
+    pvc://claim/path, s3://, gs://, job://name; or an environment (reinforcement-learning): gymnasium://CartPole-v1,
+    with changes as ?gravity=20&force_mag=5."""
     format: (
         Literal[
             "csv",
@@ -53,6 +57,11 @@ class DataSource(SchemaModel):
     """How to read it; absent: by the name's ending."""
 
     cluster_rules = (FILE_IS_LOCAL,)
+
+    @property
+    def is_environment(self) -> bool:
+        """Whether it is no rows but something to act in."""
+        return self.uri.startswith("gymnasium:")
 
 
 class SplitSpec(SchemaModel):
@@ -92,6 +101,8 @@ class BatchingSpec(SchemaModel):
     pack: training rows are joined to sequences of `maxLength` (causal-lm)."""
     max_length: int = Field(default=512, ge=8, le=1048576)
     """Tokens that a row is cut to; the model's own limit holds where it is smaller."""
+    max_target_length: int | None = Field(default=None, ge=4, le=1048576)
+    """Tokens that a target is cut to (translation, summarization); absent: as `maxLength`."""
     tokens_per_batch: int | None = Field(default=None, ge=8, le=2**30)
     """Tokens of one optimizer step at most, padding included: each length class has as many rows as fit, at most
     `training.batchSize` and one for each worker and accumulated part at least. Absent: `training.batchSize` rows."""

@@ -32,6 +32,9 @@ class HeadSpec(SchemaModel):
     """Dropout before the head's last layer, 0 to 1; absent: what the model's own configuration says."""
     embedding: int | None = Field(default=None, ge=2, le=8192)
     """Size of the embedding (face-recognition only); absent: 512."""
+    reset: Literal["values", "all"] | None = None
+    """What of a pretrained policy's head is made anew (reinforcement-learning only): its values, which are wrong in
+    another environment, or its actions too; absent: nothing."""
     margin: MarginSpec | None = None
     """How identities are told apart in training (face-recognition only); absent: arcface."""
 

@@ -20,6 +20,17 @@ def schedule_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     return [*_late_fractions(spec), *_rates_upside_down(spec)]
 
 
+def choosing_metrics(spec: FineTuneJobSpec) -> list[tuple[str, str | None]]:
+    """The path and name of every metric that something is chosen by while trials train; a name is None where the task
+    decides."""
+    stopping = spec.training.early_stopping
+    return [
+        ("spec.search.objective.metric", spec.search.objective.metric),
+        *([("spec.training.earlyStopping.metric", stopping.metric)] if stopping else []),
+        *watched_metrics(spec),
+    ]
+
+
 def watched_metrics(spec: FineTuneJobSpec) -> list[tuple[str, str | None]]:
     """The path and name of every metric that a trigger watches."""
     return [

@@ -26,6 +26,22 @@ class Windows(SchemaModel):
     """Tokens that two windows have in common."""
 
 
+class Instruction(SchemaModel):
+    """What is written before each text that the model reads, as it was when the model was pretrained."""
+
+    text: str = Field(min_length=1, max_length=1024)
+    """Such as "translate English to German: ", with the space that belongs behind it."""
+
+
+class Languages(SchemaModel):
+    """The languages of a model of many (mBART, NLLB, M2M100), in its tokenizer's own codes."""
+
+    source: str = Field(min_length=1, max_length=63)
+    """Code of the language that is read, such as eng_Latn."""
+    target: str = Field(min_length=1, max_length=63)
+    """Code of the language that is written."""
+
+
 class Duration(SchemaModel):
     """Sounds that are longer are left out, and counted: cut off, they would no longer be what their text says."""
 
@@ -118,6 +134,8 @@ Steps: TypeAlias = dict[str, type[SchemaModel]]
 """Steps by name."""
 
 QUESTION_FEATURES: Steps = {"windows": Windows}
+SUMMARY_FEATURES: Steps = {"instruction": Instruction}
+TRANSLATION_FEATURES: Steps = {"instruction": Instruction, "languages": Languages}
 SOUND_FEATURES: Steps = {"duration": Duration}
 SOUND_CUTS: Steps = {"cut": Cut}
 IMAGE_FEATURES: Steps = {"resize": Resize}
@@ -137,6 +155,11 @@ IMAGE_AUGMENTATION: Steps = {
 def read_steps(steps: list[dict[str, Any]] | None, known: Steps) -> list[tuple[str, Any]]:
     """Each step's name and options, for steps that `step_errors` finds nothing wrong with."""
     return [(name, known[name].model_validate(options)) for step in steps or () for name, options in step.items()]
+
+
+def last_step(steps: list[dict[str, Any]] | None, known: Steps, name: str) -> Any:
+    """The options of the last step of a name; None when there is none."""
+    return next((options for each, options in reversed(read_steps(steps, known)) if each == name), None)
 
 
 def step_errors(steps: list[dict[str, Any]] | None, known: Steps, where: str, task: str) -> list[FieldError]:

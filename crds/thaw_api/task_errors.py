@@ -1,8 +1,9 @@
 """What a spec asks of its task that the task does not have."""
 
+from thaw_api.agent_errors import agent_errors
 from thaw_api.field_error import FieldError
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.schedule_errors import watched_metrics
+from thaw_api.schedule_errors import choosing_metrics
 from thaw_api.steps import step_errors
 from thaw_api.tasks import LIBRARIES, TASKS
 
@@ -11,12 +12,9 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     """Metrics, columns, formats, models and steps that the task does not have."""
     task = TASKS[spec.task]
     named = [
-        ("spec.search.objective.metric", spec.search.objective.metric),
+        *choosing_metrics(spec),
         *((f"spec.evaluation.metrics[{i}]", metric) for i, metric in enumerate(spec.evaluation.metrics or ())),
     ]
-    if spec.training.early_stopping:
-        named.append(("spec.training.earlyStopping.metric", spec.training.early_stopping.metric))
-    named += watched_metrics(spec)
     errors = [
         FieldError(path, f"task {spec.task} has no metric {metric!r}; it has {', '.join(task.metrics)}")
         for path, metric in named
@@ -40,12 +38,20 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         errors.append(
             FieldError("spec.training.labelSmoothing", f"the loss of task {spec.task} has no labels to smooth")
         )
+    if not task.writes_text:
+        message = f"models of task {spec.task} write no text"
+        given = (
+            ("spec.data.batching.maxTargetLength", spec.data.batching.max_target_length),
+            ("spec.evaluation.generation", spec.evaluation.generation),
+        )
+        errors += [FieldError(path, message) for path, value in given if value is not None]
     if not task.embeds:
         errors += [
             FieldError(f"spec.model.head.{name}", f"task {spec.task} has no embedding; face-recognition has")
             for name in ("embedding", "margin")
             if getattr(spec.model.head, name) is not None
         ]
+    errors += agent_errors(spec, task.acts)
     errors += step_errors(spec.data.features, task.features, "spec.data.features", spec.task)
     errors += step_errors(spec.data.augment, task.augmentation, "spec.data.augment", spec.task)
     return errors

@@ -4,7 +4,16 @@ checked without torch. The trainer's tasks implement these entries."""
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from thaw_api.steps import IMAGE_AUGMENTATION, IMAGE_FEATURES, QUESTION_FEATURES, SOUND_CUTS, SOUND_FEATURES, Steps
+from thaw_api.steps import (
+    IMAGE_AUGMENTATION,
+    IMAGE_FEATURES,
+    QUESTION_FEATURES,
+    SOUND_CUTS,
+    SOUND_FEATURES,
+    SUMMARY_FEATURES,
+    TRANSLATION_FEATURES,
+    Steps,
+)
 
 Mode: TypeAlias = Literal["max", "min"]
 
@@ -50,6 +59,13 @@ class TaskEntry:
     """Whether a row's length is in tokens, which `data.batching.tokensPerBatch` limits."""
     smooths_labels: bool = True
     """Whether its loss has a target that `training.labelSmoothing` can spread."""
+    writes_text: bool = False
+    """Whether its model writes texts that are compared with targets: `data.batching.maxTargetLength` and
+    `evaluation.generation` are about them."""
+    text_metrics: tuple[str, ...] = field(default=())
+    """Metrics for which texts are written; the others need none."""
+    acts: bool = False
+    """Whether its model acts in an environment, instead of reading rows."""
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
     what it reads, since that is held for all of them at once."""
@@ -82,6 +98,26 @@ TASKS: dict[str, TaskEntry] = {
         features=QUESTION_FEATURES,
         reads_tokens=True,
         smooths_labels=False,
+    ),
+    "translation": TaskEntry(
+        columns=("source", "target"),
+        metrics={"loss": "min", "bleu": "max", "chrf": "max"},
+        objective="loss",
+        features=TRANSLATION_FEATURES,
+        reads_tokens=True,
+        writes_text=True,
+        text_metrics=("bleu", "chrf"),
+        shares_steps=False,
+    ),
+    "summarization": TaskEntry(
+        columns=("text", "summary"),
+        metrics={"loss": "min", "rouge1": "max", "rouge2": "max", "rougeL": "max"},
+        objective="loss",
+        features=SUMMARY_FEATURES,
+        reads_tokens=True,
+        writes_text=True,
+        text_metrics=("rouge1", "rouge2", "rougeL"),
+        shares_steps=False,
     ),
     "causal-lm": TaskEntry(
         columns=("text",),
@@ -121,6 +157,16 @@ TASKS: dict[str, TaskEntry] = {
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
         features=SOUND_CUTS,
         strategies=("bucket",),
+    ),
+    "reinforcement-learning": TaskEntry(
+        columns=(),
+        metrics={"return": "max", "worstReturn": "max"},
+        objective="return",
+        formats=("gymnasium",),
+        strategies=("bucket",),
+        smooths_labels=False,
+        shares_steps=False,
+        acts=True,
     ),
     "speech-recognition": TaskEntry(
         columns=("audio", "text"),

@@ -51,6 +51,35 @@ class EarlyStoppingSpec(SchemaModel):
     """Smallest change that counts as an improvement."""
 
 
+class PpoSpec(SchemaModel):
+    """How an agent learns from what it does (reinforcement-learning): proximal policy optimization, arXiv 1707.06347.
+
+    Each epoch begins its environments anew, and is so many rollouts: all environments make their steps with the policy
+    as it is, then their transitions are trained on in passes, `batchSize` of them in each optimizer step.
+    """
+
+    environments: int = Field(default=8, ge=1, le=4096)
+    """Environments side by side, over all workers."""
+    rollout_steps: int = Field(default=128, ge=2, le=1048576)
+    """Steps of each environment in a rollout."""
+    rollouts: int = Field(default=8, ge=1, le=100000)
+    """Rollouts of an epoch."""
+    passes: int = Field(default=4, ge=1, le=1000)
+    """How often each transition is trained on."""
+    discount: float = Field(default=0.99, ge=0, le=1)
+    """What a reward is worth a step later (gamma)."""
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    """Weight of longer estimates of the advantage (lambda; arXiv 1506.02438): 0 trusts the values, 1 the rewards."""
+    clip: float = Field(default=0.2, gt=0, le=1)
+    """How far an action's probability may move away from the rollout's before its gradient ends, as a ratio."""
+    value_weight: float = Field(default=0.5, ge=0, le=100)
+    """Weight of the values' squared error in the loss."""
+    entropy_weight: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the policy's entropy, which the loss favours."""
+    pretrained_weight: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the divergence from the pretrained policy, KL(pretrained || policy), at what is observed."""
+
+
 class TrainingSpec(SchemaModel):
     """One trial's training."""
 
@@ -83,6 +112,8 @@ class TrainingSpec(SchemaModel):
     """Share of the target spread over all classes."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the head, of dropout and of the batches' order."""
+    ppo: PpoSpec | None = None
+    """How an agent learns from what it does (reinforcement-learning); absent: as PPO usually does."""
     early_stopping: EarlyStoppingSpec | None = None
     """When to end a trial before its epochs are over."""
 

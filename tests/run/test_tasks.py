@@ -1,4 +1,4 @@
-"""Images, faces, sounds and tagged words through whole jobs: searched, tested once, exported, with two workers."""
+"""A job of each task, whole: searched, tested once, exported, with two workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tests.run.workspace import Workspace
 from tests.unit.tasks.test_face_recognition import write_faces
 from tests.unit.tasks.test_token_classification import tagged_sentences, write_conll
 from tests.unit.tiny_images import save_vit, write_pictures
+from tests.unit.tiny_jobs import write_csv
 from tests.unit.tiny_models import save_pretrained
+from tests.unit.tiny_pairs import NO_DROPOUT, pairs, save_writer
 from tests.unit.tiny_sounds import save_wav2vec2, write_sounds
 
 WITHOUT_DROPOUT = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout")
@@ -48,7 +50,29 @@ def tags(folder: Path) -> dict[str, Any]:
     return {"task": "token-classification", "data": data, "freezing": {"preset": "gradual", "depth": 1}}
 
 
-@pytest.mark.parametrize("make", [images, faces, speech, tags], ids=lambda make: make.__name__)
+def translations(folder: Path) -> dict[str, Any]:
+    (folder / "data").mkdir()
+    write_csv(folder / "data" / "rows.csv", pairs(90), header=("source", "target"))
+    save_writer(folder / "model", **NO_DROPOUT)
+    data = {"train": {"uri": "file:data/rows.csv"}}
+    return {"task": "translation", "data": data, "freezing": LAST, "evaluation": {"generation": {"beams": 2}}}
+
+
+def agents(folder: Path) -> dict[str, Any]:
+    (folder / "model").mkdir()
+    shape = {"model_type": "policy", "policy": [16, 16], "value": [16, 16]}
+    (folder / "model" / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    ppo = {"environments": 4, "rolloutSteps": 16, "rollouts": 2, "passes": 2}
+    return {
+        "task": "reinforcement-learning",
+        "model": {"init": "random"},
+        "data": {"train": {"uri": "gymnasium://CartPole-v1"}},
+        "training": {"ppo": ppo},
+        "freezing": LAST,
+    }
+
+
+@pytest.mark.parametrize("make", [images, faces, speech, tags, translations, agents], ids=lambda make: make.__name__)
 def test_a_job_of_each_task_with_two_workers_is_what_one_worker_makes(
     make: Callable[[Path], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -59,7 +83,7 @@ def test_a_job_of_each_task_with_two_workers_is_what_one_worker_makes(
     workspace.write(
         model={"uri": "file:model"} | own.pop("model", {}),
         data=data,
-        training={"epochs": 2, "batchSize": 8, "optimizer": {"name": "sgd", "lr": 0.01}},
+        training={"epochs": 2, "batchSize": 8, "optimizer": {"name": "sgd", "lr": 0.01}} | own.pop("training", {}),
         search={},
         **own,
     )

@@ -172,7 +172,7 @@ def _check_inputs(spec: FineTuneJobSpec, roots: UriRoots) -> int:
     """Finds what is missing before anything is started; returns the bytes of the model's weights."""
     for name in ("train", "validation", "test"):
         source = getattr(spec.data, name)
-        if source is not None:
+        if source is not None and not source.is_environment:
             resolve_data(source.uri, f"spec.data.{name}.uri", roots)
     if spec.model.uri.partition(":")[0] in LIBRARIES:
         return _LIBRARY_MODEL_BYTES  # it is fetched when the job is prepared

@@ -40,7 +40,8 @@ def resolve_data(uri: str, field: str, roots: UriRoots) -> Path:
 
 
 def resolve_model(uri: str, field: str, roots: UriRoots) -> Path:
-    """The folder with a model's config.json and weights; hf:// is downloaded from the hub.
+    """The folder with a model's config.json and weights, or a model that is one archive (*.zip); hf:// is downloaded
+    from the hub.
 
     Raises:
         TrainerError: ModelNotFound.
@@ -48,6 +49,8 @@ def resolve_model(uri: str, field: str, roots: UriRoots) -> Path:
     if uri.startswith("hf:"):
         return _from_hub(uri, field, roots.hub)
     path = _local_path(uri, field, roots, MODEL_NOT_FOUND)
+    if path.suffix == ".zip" and path.is_file():
+        return path
     if not (path / "config.json").is_file():
         raise TrainerError(MODEL_NOT_FOUND, f"{uri} names {path}, and no config.json is there", field)
     return path

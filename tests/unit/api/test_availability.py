@@ -21,16 +21,18 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
 ]
 """Blocks; single values of a choice are found in the schema, below."""
 
-FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll", "squad"}
+FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll", "squad", "gymnasium"}
 AVAILABLE = {
     "spec.task": {
         *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
-        *("audio-classification", "speech-recognition", "question-answering"),
+        *("audio-classification", "speech-recognition", "question-answering", "translation", "summarization"),
+        "reinforcement-learning",
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
     "spec.model.adapter.method": {"lora", "dora"},
     "spec.model.head.margin.method": {"arcface", "cosface"},
+    "spec.model.head.reset": {"values", "all"},
     "spec.data.train.format": FORMATS,
     "spec.data.validation.format": FORMATS,
     "spec.data.test.format": FORMATS,
@@ -67,9 +69,12 @@ AVAILABLE = {
 }
 """What each choice of the schema may be in this version; every other value is refused."""
 
+ENVIRONMENT = {"uri": "gymnasium://CartPole-v1"}
+AGENT = {"task": "reinforcement-learning", "data.train": ENVIRONMENT}
 NEEDED: dict[str, dict[str, Any]] = {
     "spec.freezing.preset": {"freezing.depth": 1},
     "spec.model.head.margin.method": {"task": "face-recognition"},
+    "spec.model.head.reset": AGENT,
     "spec.data.batching.strategy": {"task": "causal-lm"},
     **{
         f"spec.data.{split}.format": {f"data.{split}": {"uri": f"pkg://package/{split}"}}
@@ -119,6 +124,9 @@ def test_a_choice_is_done_or_refused_as_not_available_yet(path: str, value: str)
         del changes["freezing.depth"]
     if path.endswith(".format") and value in READS:
         changes["task"] = READS[value]
+    if value == "gymnasium":
+        split = path.split(".")[2]
+        changes = AGENT | {f"data.{split}": ENVIRONMENT | {"format": value}}
     errors = errors_of(changes)
     if value in AVAILABLE[path]:
         assert errors == []

@@ -13,6 +13,7 @@ from thaw_api.tasks import TASKS
 
 IMAGES = {"task": "image-classification"}
 TEXT = "task text-classification"
+AGENT = {"task": "reinforcement-learning", "data.train": {"uri": "gymnasium://CartPole-v1"}}
 
 ASKED: list[tuple[dict[str, Any], str, str]] = [
     (
@@ -69,6 +70,42 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "the loss of task speech-recognition has no labels to smooth",
     ),
     ({"model.head": {"embedding": 64}}, "model.head.embedding", f"{TEXT} has no embedding; face-recognition has"),
+    ({"data.batching.maxTargetLength": 16}, "data.batching.maxTargetLength", f"models of {TEXT} write no text"),
+    ({"evaluation.generation": {"beams": 2}}, "evaluation.generation", f"models of {TEXT} write no text"),
+    (
+        {"task": "translation", "data.features": [{"languages": {"source": "en"}}]},
+        "data.features[0].languages.target",
+        "required, and missing",
+    ),
+    (
+        {"task": "summarization", "data.features": [{"languages": {"source": "en", "target": "fr"}}]},
+        "data.features[0].languages",
+        "task summarization has no such step; it has instruction",
+    ),
+    ({"training.ppo": {}}, "training.ppo", f"{TEXT} has no agent; reinforcement-learning has"),
+    ({"evaluation.episodes": 3}, "evaluation.episodes", f"{TEXT} has no agent; reinforcement-learning has"),
+    ({"model.head": {"reset": "all"}}, "model.head.reset", f"{TEXT} has no agent; reinforcement-learning has"),
+    ({"data.train": {"uri": "gymnasium://CartPole-v1"}}, "data.train.uri", f"{TEXT} learns from rows"),
+    (
+        {"task": "reinforcement-learning"},
+        "data.train.uri",
+        "task reinforcement-learning learns in an environment, such as gymnasium://CartPole-v1",
+    ),
+    (
+        AGENT | {"training.ppo": {"environments": 6}, "cluster.workersPerTrial": 4},
+        "training.ppo.environments",
+        "6 are not divided evenly by 4 (workersPerTrial times gradientAccumulation)",
+    ),
+    (
+        AGENT | {"training.batchSize": 12},
+        "training.batchSize",
+        "takes as many transitions of each of 8 environments; found 12",
+    ),
+    (
+        AGENT | {"training.batchSize": 64, "training.ppo": {"rolloutSteps": 100}},
+        "training.ppo.rolloutSteps",
+        "100 are not divided evenly by 8, which batchSize takes of each environment",
+    ),
     (
         IMAGES | {"data.columns": {"text": "a"}},
         "data.columns.text",

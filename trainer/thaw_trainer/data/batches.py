@@ -57,6 +57,20 @@ def merge_rare_classes(
     return np.asarray([*kept, int(widths[-1])], dtype=np.int64)
 
 
+def fit_widths(training: NDArray[np.int32], longest: int, fewest: int) -> list[int]:
+    """Length classes of training rows, and one more where held-out rows are longer: these decide nothing about how
+    training rows are padded.
+
+    Args:
+        training: lengths of the training rows.
+        longest: of all rows.
+        fewest: training rows of a class; see `merge_rare_classes`.
+    """
+    most = int(training.max())
+    widths: list[int] = merge_rare_classes(length_classes(most), training, fewest).tolist()
+    return [*widths, longest] if longest > most else widths
+
+
 def rows_by_class(widths: NDArray[np.int64], most: int, parts: int = 1, tokens: int | None = None) -> Rows:
     """Rows of a batch of each class: as many as fit into a number of tokens, padding included.
 

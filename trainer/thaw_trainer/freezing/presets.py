@@ -52,6 +52,24 @@ def preset_phases(freezing: FreezingSpec, blocks: int, epochs: int, has_stem: bo
     return [_to_the_end("all", ["all"])]
 
 
+def without_head(phases: list[PhaseSpec]) -> list[PhaseSpec]:
+    """A preset's phases for a model whose output layer is tied to its embeddings, with nothing else above its blocks: a
+    phase of the head alone is left out.
+
+    Raises:
+        TrainerError: ScheduleInvalid, when no phase is left.
+    """
+    found = [
+        phase.model_copy(update={"train": train})
+        for phase in phases
+        if (train := [selector for selector in phase.train if selector != "head"])
+    ]
+    if not found:
+        message = "the model has no head of its own: its output layer is its embeddings'; use last-n or gradual"
+        raise TrainerError(SCHEDULE_INVALID, message, "spec.freezing.preset")
+    return found
+
+
 def schedule_warnings(freezing: FreezingSpec, epochs: int, blocks: int, has_stem: bool = True) -> list[str]:
     """What a person who wrote this schedule may not expect of it."""
     if freezing.phases:

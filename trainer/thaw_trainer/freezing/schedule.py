@@ -8,7 +8,7 @@ from thaw_api.triggers import UntilSpec
 from thaw_trainer.errors import NOTHING_TO_TRAIN, SCHEDULE_INVALID, TrainerError
 from thaw_trainer.freezing.adaptive import Adaptive, resolve_adaptive
 from thaw_trainer.freezing.layout import Layout
-from thaw_trainer.freezing.presets import preset_phases
+from thaw_trainer.freezing.presets import preset_phases, without_head
 from thaw_trainer.freezing.rates import phase_rates
 from thaw_trainer.freezing.rotation import Rotation, resolve_rotation
 from thaw_trainer.freezing.selectors import select
@@ -62,8 +62,11 @@ def resolve_schedule(freezing: FreezingSpec, training: TrainingSpec, layout: Lay
 
 def phase_specs(freezing: FreezingSpec, training: TrainingSpec, layout: Layout) -> list[PhaseSpec]:
     """The phases as a manifest writes them, a preset's too."""
-    has_stem = bool(layout.names(-1, -1))
-    return freezing.phases or preset_phases(freezing, layout.blocks, training.epochs, has_stem)
+    if freezing.phases:
+        return freezing.phases
+    phases = preset_phases(freezing, layout.blocks, training.epochs, has_stem=bool(layout.names(-1, -1)))
+    has_head = bool(layout.names(layout.blocks, layout.blocks))
+    return phases if has_head else without_head(phases)
 
 
 def _resolve(spec: PhaseSpec, freezing: FreezingSpec, where: str, training: TrainingSpec, layout: Layout) -> Phase:

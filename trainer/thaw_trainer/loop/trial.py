@@ -28,7 +28,7 @@ from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
 from thaw_trainer.prefix.cache import Prefix
 from thaw_trainer.prefix.memory import PrefixSite
-from thaw_trainer.tasks.protocol import Batch, Task
+from thaw_trainer.tasks.protocol import Acts, Batch, Task
 
 _STEPS_BETWEEN_CHECKS = 20
 """How often the loss is looked at: on a GPU each look waits for the device."""
@@ -124,6 +124,8 @@ def run_trial(
                 return "succeeded"
         if spec.training.sharding == "full" and gang.size > 1:
             shard(model, layout, gang)
+        if isinstance(task, Acts):
+            task.follow(model, gang)
         stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, steps.clock)
         ahead: Ahead | None = None
         while True:

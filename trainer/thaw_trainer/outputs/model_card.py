@@ -11,6 +11,8 @@ import yaml
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_spec
+from thaw_api.steps import last_step
+from thaw_api.tasks import TASKS
 from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.templates import render
@@ -42,7 +44,8 @@ def card_of(summary: RunSummary) -> str:
     """The model card; it needs a best trial."""
     assert summary.best is not None, "a run without a best trial has no model to describe"
     spec = trial_spec(summary.job.spec, summary.best.parameters)
-    best = summary.best.best_report()
+    best, features = summary.best.best_report(), TASKS[spec.task].features
+    instruction = last_step(spec.data.features, features, "instruction")
     metrics, classes, labels = view.metric_rows(summary), view.class_rows(summary), summary.facts.get("labels", [])
     return render(
         f"model_card/{spec.task}.md.jinja",
@@ -69,6 +72,9 @@ def card_of(summary: RunSummary) -> str:
         library=summary.facts.get("library", "transformers"),
         sound_rate=summary.facts.get("sound", {}).get("rate"),
         image_channels=len(summary.facts.get("image", {}).get("mean", "rgb")),
+        instruction=instruction.text if instruction else "",
+        languages=last_step(spec.data.features, features, "languages"),
+        environment=summary.facts.get("testEnvironment", {}),
         image_size=summary.facts.get("image", {}).get("size"),
     )
 

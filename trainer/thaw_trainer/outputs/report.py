@@ -5,6 +5,7 @@ from pathlib import Path
 
 from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.confusion_plot import MOST_CLASSES, confusion_plot
+from thaw_trainer.outputs.episode_plot import episode_plot
 from thaw_trainer.outputs.plots import DRAWN_TRIALS, all_trials, learning_curves
 from thaw_trainer.outputs.search_plots import search_plots
 from thaw_trainer.outputs.summary import RunSummary
@@ -38,6 +39,7 @@ def report_of(summary: RunSummary) -> str:
         baseline=view.baseline(summary),
         simple_model=view.simple_model(summary),
         samples=view.samples(summary),
+        episode=_episode(summary),
         states=view.state_counts(summary),
         best_values=view.parameter_text(summary.best.parameters) if summary.best else "",
         curves=learning_curves(summary, summary.best) if summary.best else None,
@@ -59,6 +61,11 @@ def report_of(summary: RunSummary) -> str:
         manifest=view.manifest_text(summary),
         made_by=made_by(),
     )
+
+
+def _episode(summary: RunSummary) -> Plot | None:
+    found = view.episode(summary)
+    return episode_plot(found) if found else None
 
 
 def _confusion(summary: RunSummary) -> Plot | None:

@@ -120,6 +120,12 @@ def samples(summary: RunSummary) -> list[dict[str, str]]:
     return found
 
 
+def episode(summary: RunSummary) -> dict[str, list[Any]] | None:
+    """The test episode that the model shows, of an agent."""
+    found: dict[str, list[Any]] | None = summary.final.get("test", {}).get("details", {}).get("episode")
+    return found
+
+
 def trial_rows(summary: RunSummary) -> list[TrialRow]:
     """The trials, the best first, those that failed last."""
     rows = [_trial_row(summary, record) for record in summary.records]

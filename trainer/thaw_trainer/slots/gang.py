@@ -28,7 +28,7 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
-from thaw_trainer.tasks.protocol import ShowsSamples, Task, plain_columns
+from thaw_trainer.tasks.protocol import ShowsEpisode, ShowsSamples, Task, plain_columns
 from thaw_trainer.tasks.registry import find_task
 
 _TAKE_SECONDS = 60.0
@@ -159,6 +159,8 @@ def _test_and_export(
                     np.savez(output / f"{split}-predictions.npz", **columns)  # type: ignore[arg-type]
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
+        if gang.rank == 0 and isinstance(task, ShowsEpisode):
+            result["test"]["details"]["episode"] = task.episode(model.eval(), gang.device)
         tested = clock()
         if gang.rank == 0:
             with writing(output):

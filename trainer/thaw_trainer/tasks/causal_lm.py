@@ -17,6 +17,7 @@ from thaw_trainer.data.causal_rows import prepare_store
 from thaw_trainer.data.padding import padded
 from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.models import causal_lm, pretrained
+from thaw_trainer.models.counted_only import CountedOnly
 from thaw_trainer.tasks.continuations import continuations
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
@@ -92,7 +93,7 @@ class CausalLm(RowTask[CausalBatch]):
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         super().__init__(spec, folder)
-        self._counted_only = causal_lm.CountedOnly()
+        self._counted_only = CountedOnly()
 
     @cached_property
     def rows(self) -> dict[str, CausalRows]:

@@ -85,6 +85,50 @@ class ShowsSamples(Protocol):
         """For people: each a `prompt`, what the `model` makes of it, and the `text` that it should be."""
 
 
+class Peers(Protocol):
+    """The workers that train one trial together, as a task sees them."""
+
+    @property
+    def share(self) -> Share:
+        """This worker's part."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this worker computes."""
+
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Replaces a tensor by its sum over all workers."""
+
+
+@runtime_checkable
+class Acts(Protocol):
+    """A task whose training batches come of what its model does."""
+
+    def follow(self, model: nn.Module, peers: Peers) -> None:
+        """Names the module that acts in the batches that are asked for from now on."""
+
+
+@runtime_checkable
+class WritesText(Protocol):
+    """A task whose model also writes texts to be measured by, token after token."""
+
+    def write(self, model: nn.Module, batch: Batch, device: torch.device, full: bool) -> Outputs:
+        """More outputs for `predictions`; none where no metric that is asked for needs them. The model computes all of
+        it: nothing is replayed while it writes.
+
+        Args:
+            full: whether all metrics are asked for, see `Task.metrics`.
+        """
+
+
+@runtime_checkable
+class ShowsEpisode(Protocol):
+    """A task that can show how its model acts."""
+
+    def episode(self, model: nn.Module, device: torch.device) -> dict[str, list[Any]]:
+        """The first test episode, step by step: `observations` (lists of numbers), `actions` and `rewards`."""
+
+
 class RowSource(Protocol):
     """Rows that every epoch goes over. Each batch of `batches` then says with `split` and `plan` which it holds."""
 

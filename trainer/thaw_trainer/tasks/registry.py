@@ -8,9 +8,12 @@ _MODULES = {
     "text-classification": "thaw_trainer.tasks.text_classification",
     "token-classification": "thaw_trainer.tasks.token_classification",
     "question-answering": "thaw_trainer.tasks.question_answering",
+    "translation": "thaw_trainer.tasks.translation",
+    "summarization": "thaw_trainer.tasks.summarization",
     "causal-lm": "thaw_trainer.tasks.causal_lm",
     "image-classification": "thaw_trainer.tasks.image_classification",
     "face-recognition": "thaw_trainer.tasks.face_recognition",
+    "reinforcement-learning": "thaw_trainer.tasks.reinforcement_learning",
     "audio-classification": "thaw_trainer.tasks.audio_classification",
     "speech-recognition": "thaw_trainer.tasks.speech_recognition",
 }
