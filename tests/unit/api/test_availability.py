@@ -124,6 +124,8 @@ def test_a_choice_is_done_or_refused_as_not_available_yet(path: str, value: str)
         del changes["freezing.depth"]
     if path.endswith(".format") and value in READS:
         changes["task"] = READS[value]
+    if value == "reinforcement-learning":
+        changes |= AGENT
     if value == "gymnasium":
         split = path.split(".")[2]
         changes = AGENT | {f"data.{split}": ENVIRONMENT | {"format": value}}
