@@ -85,6 +85,14 @@ class ShowsSamples(Protocol):
         """For people: each a `prompt`, what the `model` makes of it, and the `text` that it should be."""
 
 
+@runtime_checkable
+class Finishes(Protocol):
+    """A task that trains its head in another form than others load it in."""
+
+    def finish(self, model: nn.Module) -> None:
+        """Brings a trained model into the form that is exported, in place and once."""
+
+
 class RowSource(Protocol):
     """Rows that every epoch goes over. Each batch of `batches` then says with `split` and `plan` which it holds."""
 
