@@ -153,7 +153,7 @@ def measure_cache(folder: Path, repeats: int) -> dict[str, Any]:
     with torch.inference_mode():
         found = survey(model, layout, [5], "train", sweep, run)[5]
         assert isinstance(found, EntryFacts)
-        filling, computing = [], []
+        filling, computing = list[float](), list[float]()
         for repeat in range(repeats + 1):  # the first one warms up and is not counted
             Entry.lay_out(folder / f"entry-{repeat}", found)
             entry = Entry(folder / f"entry-{repeat}", sweep)

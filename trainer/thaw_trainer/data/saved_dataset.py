@@ -70,20 +70,21 @@ def _stream(file: Path) -> pa.Table:
 
 def _by_name(values: pa.ChunkedArray, feature: Any) -> pa.Array | None:
     """A column of classes, or of lists of them, as text; None for any other. -1 is a class that is not known."""
-    within = feature.get("feature") if isinstance(feature, dict) else None
-    if isinstance(feature, list) and len(feature) == 1:
-        (within,) = feature  # how a list was written at first
-    if _is_class(within):
-        names = within["names"]
+    names = _class_names(feature)
+    if names is not None:
+        return pa.array([_name(names, each) for each in values.to_pylist()], pa.string())
+    # A list is a `List` or `Sequence` of a feature, and was a list of one at first.
+    within = feature.get("feature") if isinstance(feature, dict) else feature[0] if isinstance(feature, list) else None
+    names = _class_names(within)
+    if names is not None:
         rows = [None if row is None else [_name(names, each) for each in row] for row in values.to_pylist()]
         return pa.array(rows, pa.list_(pa.string()))
-    if _is_class(feature):
-        return pa.array([_name(feature["names"], each) for each in values.to_pylist()], pa.string())
     return None
 
 
-def _is_class(feature: Any) -> bool:
-    return isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and bool(feature.get("names"))
+def _class_names(feature: Any) -> list[str] | None:
+    is_class = isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    return feature.get("names") if is_class else None
 
 
 def _name(names: list[str], number: int | None) -> str | None:

@@ -41,12 +41,12 @@ class TextBatch:
 class TextRows:
     """The rows of one split, mapped from the store."""
 
-    def __init__(self, store: PreparedStore, split: str, labels: Labels) -> None:
+    def __init__(self, store: PreparedStore, split: str, kind: Labels) -> None:
         self.split, self.facts = split, store.facts
         table = store.table(split)
         self.tokens, self.offsets = ragged(table["input_ids"])
         self.segments = ragged(table["segments"])
-        self.label = labels.targets(table["label"], len(self.facts["labels"]))
+        self.label = kind.targets(table["label"], len(self.facts["labels"]))
         self.id = table["id"].to_numpy()
 
     @cached_property
@@ -74,8 +74,8 @@ class TextClassification(RowTask[TextBatch]):
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         super().__init__(spec, folder)
-        self.names: list[str] = self.store.facts["labels"]
-        self.labels = find_labels(spec.data.labels).fitted(self.store.facts, lambda: self.empty)
+        self.labels: list[str] = self.store.facts["labels"]
+        self.kind = find_labels(spec.data.labels).fitted(self.store.facts, lambda: self.empty)
 
     @cached_property
     def empty(self) -> nn.Module:
@@ -90,19 +90,19 @@ class TextClassification(RowTask[TextBatch]):
     @cached_property
     def rows(self) -> dict[str, TextRows]:
         """The splits' rows."""
-        return {split: TextRows(self.store, split, self.labels) for split in ("train", "validation", "test")}
+        return {split: TextRows(self.store, split, self.kind) for split in ("train", "validation", "test")}
 
     def config(self) -> Any:
         """The model's configuration."""
-        kind = find_labels(self.spec.data.labels).problem_type
+        problem = find_labels(self.spec.data.labels).problem_type
         pad = self.store.facts["padToken"]
-        return sequence_classifier.load_config(self.model_folder, self.spec.model, self.names, pad, kind)
+        return sequence_classifier.load_config(self.model_folder, self.spec.model, self.labels, pad, problem)
 
     def build(self) -> nn.Module:
         """See Task."""
         model = sequence_classifier.build(self.model_folder, self.config(), self.spec.model)
         if self.spec.model.init == "pretrained":
-            self.labels.adopt(model, self.model_folder)
+            self.kind.adopt(model, self.model_folder)
         return model
 
     def row_source(self) -> "TextClassification":
@@ -120,7 +120,7 @@ class TextClassification(RowTask[TextBatch]):
     def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: the labels' loss over rows."""
         label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, batch.weight))
-        losses = self.labels.losses(self._logits(model, batch, device), label, self.spec.training.label_smoothing)
+        losses = self.kind.losses(self._logits(model, batch, device), label, self.spec.training.label_smoothing)
         return (losses * weight).sum(), float(batch.weight.sum())
 
     def outputs(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Outputs:
@@ -131,19 +131,19 @@ class TextClassification(RowTask[TextBatch]):
         """See Task: columns id, label and what the model says, see Labels.told."""
         counted = batch.weight > 0
         logits = outputs["logits"].cpu().numpy()
-        return {"id": batch.id[counted]} | self.labels.told(logits[counted], batch.label[counted])
+        return {"id": batch.id[counted]} | self.kind.told(logits[counted], batch.label[counted])
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
         """See Task."""
-        return self.labels.metrics(predictions)
+        return self.kind.metrics(predictions)
 
     def details(self, predictions: Predictions) -> dict[str, Any]:
         """See Task: see the labels'."""
-        return self.labels.details(predictions, self.names)
+        return self.kind.details(predictions, self.labels)
 
     def finish(self, model: nn.Module) -> None:
         """See Finishes."""
-        self.labels.release(model)
+        self.kind.release(model)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
