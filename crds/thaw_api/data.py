@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from thaw_api.labels import LabelsSpec
 from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
 
 DataUri = Annotated[
@@ -44,6 +45,7 @@ class DataSource(SchemaModel):
             "tsv",
             "jsonl",
             "parquet",
+            "dataset",
             "text",
             "imagefolder",
             "audiofolder",
@@ -54,7 +56,8 @@ class DataSource(SchemaModel):
         ]
         | None
     ) = None
-    """How to read it; absent: by the name's ending."""
+    """How to read it; absent: by the name's ending. dataset: a folder that `save_to_disk` of Hugging Face datasets
+    wrote; of several splits in it, the one that is called like the field."""
 
     cluster_rules = (FILE_IS_LOCAL,)
 
@@ -119,6 +122,8 @@ class DataSpec(SchemaModel):
     """Rows to measure the chosen model on, once; absent: held out of `train` by `split`."""
     columns: dict[Role, ShortText] = Field(default_factory=dict, max_length=16)
     """Which column plays which role of the task (`text`, `label`, …); absent: the column of the role's name."""
+    labels: LabelsSpec = Field(default_factory=LabelsSpec)
+    """What the column of the role `label` holds."""
     split: SplitSpec = Field(default_factory=SplitSpec)
     """How rows are held out of `train`."""
     clean: list[Step] | None = Field(default=None, max_length=32)

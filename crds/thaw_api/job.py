@@ -11,7 +11,7 @@ from thaw_api.model import ModelSpec
 from thaw_api.schema_model import CelRule, SchemaModel
 from thaw_api.search import SearchSpec
 from thaw_api.status import FineTuneJobStatus
-from thaw_api.tasks import TaskName
+from thaw_api.tasks import TASKS, TaskEntry, TaskName
 from thaw_api.training import TrainingSpec
 
 GROUP = "thaw.dev"
@@ -82,6 +82,11 @@ class FineTuneJobSpec(SchemaModel):
             "training.batchSize must be a multiple of cluster.workersPerTrial x training.gradientAccumulation",
         ),
     )
+
+    @property
+    def task_entry(self) -> TaskEntry:
+        """What the task has, for the job's kind of labels; a KeyError where the task is not available yet."""
+        return TASKS[self.task].of_kind(self.data.labels.kind)
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "FineTuneJobSpec":

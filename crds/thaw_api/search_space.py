@@ -14,7 +14,7 @@ from thaw_api.schedule_errors import schedule_errors
 from thaw_api.schema_model import Scalar
 from thaw_api.search import ParameterSpec
 from thaw_api.task_errors import task_errors
-from thaw_api.tasks import TASKS, Mode
+from thaw_api.tasks import Mode
 from thaw_api.validation_errors import field_errors
 
 DEFAULT_TRIALS = 10
@@ -22,7 +22,7 @@ DEFAULT_TRIALS = 10
 
 def objective(spec: FineTuneJobSpec) -> tuple[str, Mode]:
     """Metric and direction that trials and epochs are compared by."""
-    task = TASKS[spec.task]
+    task = spec.task_entry
     metric = spec.search.objective.metric or task.objective
     return metric, spec.search.objective.mode or task.metrics.get(metric, "max")
 

@@ -9,14 +9,14 @@ from thaw_api.tasks import LIBRARIES, TASKS
 
 
 def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
-    """Metrics, columns, formats, models and steps that the task does not have."""
-    task = TASKS[spec.task]
+    """Metrics, columns, labels, formats, models and steps that the task does not have."""
+    task, called = spec.task_entry, _called(spec)
     named = [
         *choosing_metrics(spec),
         *((f"spec.evaluation.metrics[{i}]", metric) for i, metric in enumerate(spec.evaluation.metrics or ())),
     ]
     errors = [
-        FieldError(path, f"task {spec.task} has no metric {metric!r}; it has {', '.join(task.metrics)}")
+        FieldError(path, f"{called} has no metric {metric!r}; it has {', '.join(task.metrics)}")
         for path, metric in named
         if metric is not None and metric not in task.metrics
     ]
@@ -25,7 +25,7 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         for role in spec.data.columns
         if role not in task.roles
     ]
-    errors += _mixed_alternatives(spec) + _batching_errors(spec)
+    errors += _mixed_alternatives(spec) + _label_errors(spec) + _batching_errors(spec)
     for name in ("train", "validation", "test"):
         source = getattr(spec.data, name)
         if source is not None and source.format not in (None, *task.formats):
@@ -35,9 +35,7 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     if scheme in LIBRARIES and scheme not in task.libraries:
         errors.append(FieldError("spec.model.uri", f"{scheme}: has no models for task {spec.task}"))
     if spec.training.label_smoothing and not task.smooths_labels:
-        errors.append(
-            FieldError("spec.training.labelSmoothing", f"the loss of task {spec.task} has no labels to smooth")
-        )
+        errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
     if not task.writes_text:
         message = f"models of task {spec.task} write no text"
         given = (
@@ -66,6 +64,26 @@ def _mixed_alternatives(spec: FineTuneJobSpec) -> list[FieldError]:
         return []
     ways = ", or ".join(" and ".join(roles) for roles in sets)
     return [FieldError("spec.data.columns", f"{', '.join(named)} are not of one kind of example: name {ways}")]
+
+
+def _called(spec: FineTuneJobSpec) -> str:
+    """The task in words, with its kind of labels where it has several."""
+    kind = spec.data.labels.kind
+    return f"task {spec.task}" + (f" ({kind})" if kind in TASKS[spec.task].kinds else "")
+
+
+def _label_errors(spec: FineTuneJobSpec) -> list[FieldError]:
+    """Kinds of labels that the task does not have, and strata that the labels cannot be."""
+    task, kind, errors = TASKS[spec.task], spec.data.labels.kind, list[FieldError]()
+    if kind != "single-label" and kind not in task.kinds:
+        others = [name for name, entry in TASKS.items() if kind in entry.kinds]
+        message = f"task {spec.task} has no {kind} labels; {' and '.join(others)} has"
+        errors.append(FieldError("spec.data.labels.kind", message))
+    stratum = spec.data.split.stratify_by
+    if kind != "single-label" and stratum == spec.data.columns.get("label", "label"):
+        message = f"{kind} labels are no strata: name another column, or none"
+        errors.append(FieldError("spec.data.split.stratifyBy", message))
+    return errors
 
 
 def _batching_errors(spec: FineTuneJobSpec) -> list[FieldError]:

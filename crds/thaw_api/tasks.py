@@ -1,9 +1,10 @@
 """What each task is called, which columns it reads and which metrics it has: data, so that a manifest can be
 checked without torch. The trainer's tasks implement these entries."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from thaw_api.labels import LabelKind
 from thaw_api.steps import (
     IMAGE_AUGMENTATION,
     IMAGE_FEATURES,
@@ -34,6 +35,15 @@ TaskName = Literal[
     "audio-classification",
     "reinforcement-learning",
 ]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a task has instead of its own for another kind of labels than single-label."""
+
+    metrics: dict[str, Mode]
+    objective: str
+    smooths_labels: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,13 @@ class TaskEntry:
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
     what it reads, since that is held for all of them at once."""
+    kinds: dict[LabelKind, Measures] = field(default_factory=dict)
+    """Kinds of labels that it has beside single-label, which the entry itself is about."""
+
+    def of_kind(self, kind: LabelKind) -> "TaskEntry":
+        """The entry for a kind of labels; as it is where the task does not have the kind."""
+        own = self.kinds.get(kind)
+        return replace(self, **vars(own)) if own else self
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -81,20 +98,33 @@ TASKS: dict[str, TaskEntry] = {
         columns=("text", "label"),
         metrics={"accuracy": "max", "f1": "max", "mcc": "max", "loss": "min"},
         objective="accuracy",
+        formats=("csv", "tsv", "jsonl", "parquet", "dataset"),
+        optional_columns=("textPair",),
         reads_tokens=True,
+        kinds={
+            "multi-label": Measures(
+                metrics={"microF1": "max", "macroF1": "max", "subsetAccuracy": "max", "map": "max", "loss": "min"},
+                objective="microF1",
+            ),
+            "regression": Measures(
+                metrics={"rmse": "min", "pearson": "max", "spearman": "max", "loss": "min"},
+                objective="rmse",
+                smooths_labels=False,
+            ),
+        },
     ),
     "token-classification": TaskEntry(
         columns=("tokens", "tags"),
         metrics={"f1": "max", "precision": "max", "recall": "max", "accuracy": "max", "loss": "min"},
         objective="f1",
-        formats=("conll", "jsonl", "parquet"),
+        formats=("conll", "jsonl", "parquet", "dataset"),
         reads_tokens=True,
     ),
     "question-answering": TaskEntry(
         columns=("question", "context", "answers"),
         metrics={"f1": "max", "exactMatch": "max", "loss": "min"},
         objective="f1",
-        formats=("squad", "jsonl", "parquet"),
+        formats=("squad", "jsonl", "parquet", "dataset"),
         features=QUESTION_FEATURES,
         reads_tokens=True,
         smooths_labels=False,

@@ -175,6 +175,8 @@ def specs() -> Spec:
         validation=source(),
         test=source(),
         columns=st.dictionaries(st.sampled_from(["text", "label"]), WORDS),
+        labels=some(kind=st.sampled_from(["single-label", "regression"]))
+        | some({"kind": st.just("multi-label")}, separator=WORDS),
         split=some(validation=SHARES, test=SHARES, stratifyBy=WORDS, groupBy=WORDS, seed=SEEDS),
         clean=steps(),
         features=steps(),

@@ -77,6 +77,12 @@ CASES = [
         {"data.columns": {"t" * 63: "a"}},
     ),
     Case(
+        "spec.data.labels",
+        "separator is for kind multi-label, whose cells hold several labels",
+        {"data.labels": {"separator": ";"}},
+        {"data.labels": {"separator": ";", "kind": "multi-label"}},
+    ),
+    Case(
         "spec.data.split",
         "validation and test must leave rows to train on: their sum must be below 1",
         {"data.split": {"validation": 0.5, "test": 0.5}},

@@ -17,6 +17,7 @@ from tests.unit.tiny_jobs import write_csv
 from tests.unit.tiny_models import save_pretrained
 from tests.unit.tiny_pairs import NO_DROPOUT, pairs, save_writer
 from tests.unit.tiny_sounds import save_wav2vec2, write_sounds
+from tests.unit.tiny_texts import TinyPairs, TinyRegression, TinyTexts, pair_rows, write_jsonl
 
 WITHOUT_DROPOUT = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout")
 """Each worker draws its own: with dropout, two workers have other losses than one."""
@@ -72,7 +73,29 @@ def agents(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("make", [images, faces, speech, tags, translations, agents], ids=lambda make: make.__name__)
+def texts(folder: Path, kind: type[TinyTexts]) -> dict[str, Any]:
+    kind(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    own = {path.removeprefix("data."): value for path, value in kind.own.items()}
+    return {"task": "text-classification", "data": {"train": {"uri": "file:rows.jsonl"}} | own, "freezing": LAST}
+
+
+def labels_of_pairs(folder: Path) -> dict[str, Any]:
+    """Several labels to a pair of texts."""
+    own = texts(folder, TinyPairs)
+    rows = [row | {"label": [row["label"], *row["text"].split()[:1]]} for row in pair_rows()]
+    write_jsonl(folder / "rows.jsonl", rows)
+    own["data"]["labels"] = {"kind": "multi-label"}
+    return own
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    return texts(folder, TinyRegression)
+
+
+KINDS = (images, faces, speech, tags, translations, agents, labels_of_pairs, numbers)
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 def test_a_job_of_each_task_with_two_workers_is_what_one_worker_makes(
     make: Callable[[Path], dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -14,14 +14,12 @@ import torch
 from tests.manifests import job
 from tests.unit.tiny_models import WORDS, save_pretrained
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.tasks import TASKS
-from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.fused.ahead import GroupSite
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.trial import State, Steps, run_trial
 from thaw_trainer.prefix.memory import PrefixSite
-from thaw_trainer.tasks.protocol import Share, Task
-from thaw_trainer.tasks.text_classification import TextBatch, TextClassification
+from thaw_trainer.tasks.protocol import JobFiles, Share, Task
+from thaw_trainer.tasks.text_classification import KIND, TextBatch, TextClassification
 from thaw_trainer.uris import UriRoots
 
 LABELS = ("red", "green", "blue")
@@ -115,7 +113,7 @@ def run(
         return answer(item)
 
     steps = Steps(report, clock, prefix, group, first_phase)
-    result.state = run_trial(task, spec, folder, gang or Gang(), steps, TASKS[spec.task].metrics, reported)
+    result.state = run_trial(task, spec, folder, gang or Gang(), steps, spec.task_entry.metrics, reported)
     return result
 
 
@@ -159,7 +157,7 @@ class TinyJob:
 
     def store(self, spec: FineTuneJobSpec) -> Path:
         """The prepared store of a spec."""
-        return prepare_store(spec, UriRoots(self.root), self.root / "stores").folder
+        return KIND.prepare(spec, JobFiles(UriRoots(self.root), self.root / "stores"))
 
     def task(self, spec: FineTuneJobSpec) -> WatchedTask:
         """The task of a trial."""

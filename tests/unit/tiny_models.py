@@ -140,16 +140,23 @@ def token_ids(rows: int = 2, width: int = 8) -> torch.Tensor:
 
 
 def save_tokenizer(folder: Path, special: bool = True) -> None:
-    """A tokenizer of one token for each word; with `special`, [CLS] comes before a text and [SEP] behind it."""
+    """A tokenizer of one token for each word; with `special`, [CLS] comes before a text and [SEP] behind it, and behind
+    the second of a pair, whose tokens are of segment 1."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     if special:
         tokenizer.post_processor = TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
         )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+    fast.save_pretrained(folder)
 
 
 def save_pretrained(folder: Path, family: str = "bert", **changes: Any) -> Path:

@@ -21,7 +21,19 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
 ]
 """Blocks; single values of a choice are found in the schema, below."""
 
-FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll", "squad", "gymnasium"}
+FORMATS = {
+    "csv",
+    "tsv",
+    "jsonl",
+    "parquet",
+    "dataset",
+    "text",
+    "imagefolder",
+    "audiofolder",
+    "conll",
+    "squad",
+    "gymnasium",
+}
 AVAILABLE = {
     "spec.task": {
         *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
@@ -36,6 +48,7 @@ AVAILABLE = {
     "spec.data.train.format": FORMATS,
     "spec.data.validation.format": FORMATS,
     "spec.data.test.format": FORMATS,
+    "spec.data.labels.kind": {"single-label", "multi-label", "regression"},
     "spec.data.batching.strategy": {"bucket", "pad", "pack"},
     "spec.training.optimizer.name": {"adamw", "sgd"},
     "spec.training.schedule.name": {"linear", "cosine", "constant", "slanted-triangular"},

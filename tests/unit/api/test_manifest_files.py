@@ -10,6 +10,8 @@ import pytest
 from tests.manifests import job, text
 from thaw_api import FieldError, InvalidManifest, read_job, read_jobs
 
+EXAMPLES = sorted(Path(__file__).resolve().parents[3].glob("examples/*/*.yaml"))
+
 
 def errors_of(manifest: Any, overrides: list[str] | None = None) -> list[FieldError]:
     with pytest.raises(InvalidManifest) as refused:
@@ -26,6 +28,12 @@ def written(tmp_path: Path, content: str) -> Path:
 def test_a_file_holds_several_jobs(tmp_path: Path) -> None:
     file = written(tmp_path, f"---\n{text(job(name='a'))}---\n{text(job(name='b'))}---\n")
     assert [read.metadata.name for read in read_jobs(file)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_every_example_is_right(file: Path) -> None:
+    if "kind: FineTuneJob" in file.read_text(encoding="utf-8"):
+        assert read_jobs(file)
 
 
 def test_a_learning_rate_without_a_dot_is_a_number(tmp_path: Path) -> None:

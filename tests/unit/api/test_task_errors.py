@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 
-from tests.manifests import errors_of, parameter
-from thaw_api import FieldError
+from tests.manifests import errors_of, job, parameter
+from thaw_api import FieldError, FineTuneJobSpec
 from thaw_api.reference import reference_text
+from thaw_api.search_space import objective
 from thaw_api.tasks import TASKS
 
 IMAGES = {"task": "image-classification"}
 TEXT = "task text-classification"
 AGENT = {"task": "reinforcement-learning", "data.train": {"uri": "gymnasium://CartPole-v1"}}
+SEVERAL = {"data.labels": {"kind": "multi-label"}}
+NUMBER = {"data.labels": {"kind": "regression"}}
 
 ASKED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"data.train.format": "imagefolder"},
         "data.train.format",
-        f"{TEXT} reads csv, tsv, jsonl, parquet; found imagefolder",
+        f"{TEXT} reads csv, tsv, jsonl, parquet, dataset; found imagefolder",
     ),
     ({"data.batching.strategy": "pack"}, "data.batching.strategy", f"{TEXT} has bucket, pad; found pack"),
     (
@@ -107,6 +110,51 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "100 are not divided evenly by 8, which batchSize takes of each environment",
     ),
     (
+        SEVERAL | {"search.objective": {"metric": "accuracy"}},
+        "search.objective.metric",
+        f"{TEXT} (multi-label) has no metric 'accuracy'; it has microF1, macroF1, subsetAccuracy, map, loss",
+    ),
+    (
+        NUMBER | {"evaluation.metrics": ["rmse", "f1"]},
+        "evaluation.metrics[1]",
+        f"{TEXT} (regression) has no metric 'f1'; it has rmse, pearson, spearman, loss",
+    ),
+    (
+        {"evaluation.metrics": ["pearson"]},
+        "evaluation.metrics[0]",
+        f"{TEXT} has no metric 'pearson'; it has accuracy, f1, mcc, loss",
+    ),
+    (
+        NUMBER | {"training.labelSmoothing": 0.1},
+        "training.labelSmoothing",
+        f"the loss of {TEXT} (regression) has no labels to smooth",
+    ),
+    (
+        IMAGES | SEVERAL,
+        "data.labels.kind",
+        "task image-classification has no multi-label labels; text-classification has",
+    ),
+    (
+        SEVERAL | {"data.split": {"stratifyBy": "label"}},
+        "data.split.stratifyBy",
+        "multi-label labels are no strata: name another column, or none",
+    ),
+    (
+        NUMBER | {"data.columns": {"label": "stars"}, "data.split": {"stratifyBy": "stars"}},
+        "data.split.stratifyBy",
+        "regression labels are no strata: name another column, or none",
+    ),
+    (
+        {"data.labels": {"separator": ";"}},
+        "data.labels",
+        "separator is for kind multi-label, whose cells hold several labels",
+    ),
+    (
+        {"task": "token-classification", "data.columns": {"textPair": "a"}},
+        "data.columns.textPair",
+        "task token-classification has no such role; it has tokens, tags",
+    ),
+    (
         IMAGES | {"data.columns": {"text": "a"}},
         "data.columns.text",
         "task image-classification has no such role; it has image, label",
@@ -120,6 +168,35 @@ def test_each_error_names_its_field(changes: dict[str, Any], path: str, message:
     assert FieldError(f"spec.{path}", message) in errors or [
         each for each in errors if each.path == f"spec.{path}" and message in each.message
     ], errors
+
+
+RIGHT = [
+    {"data.columns": {"text": "a", "textPair": "b"}},
+    SEVERAL | {"training.labelSmoothing": 0.1, "search.objective": {"metric": "map"}},
+    {"data.labels": {"kind": "multi-label", "separator": "|"}, "data.split": {"stratifyBy": "author"}},
+    NUMBER | {"evaluation.metrics": ["rmse", "spearman"], "data.columns": {"textPair": "b"}},
+    {"data.train.format": "dataset"},
+]
+
+
+@pytest.mark.parametrize("changes", RIGHT)
+def test_what_the_task_has_is_taken(changes: dict[str, Any]) -> None:
+    assert errors_of(changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, ("accuracy", "max")), (SEVERAL, ("microF1", "max")), (NUMBER, ("rmse", "min"))]
+)
+def test_each_kind_of_labels_has_an_objective_of_its_own(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert objective(FineTuneJobSpec.model_validate(job(changes)["spec"])) == expected
+
+
+def test_a_searched_smoothing_is_looked_at_for_the_kind_too() -> None:
+    searched = {"search.parameters": [parameter("training.labelSmoothing", choice={"values": [0.0, 0.1]})]}
+    assert errors_of(SEVERAL | searched) == []
+    (error,) = errors_of(NUMBER | searched)
+    assert error.path == "spec.search.parameters[0]"
+    assert "has no labels to smooth" in error.message
 
 
 def test_a_searched_step_is_looked_at_too() -> None:

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tiny_jobs import TinyJob
-from thaw_trainer.data.labelled_texts import prepare_store
 from thaw_trainer.data.store import PreparedStore
-from thaw_trainer.uris import UriRoots
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,7 @@ def test_a_store_has_another_name_when_the_weights_change(tiny: TinyJob) -> None
 def test_a_folder_that_was_moved_has_the_same_store_and_the_model_is_found_there(tiny: TinyJob) -> None:
     before = tiny.store(tiny.spec())
     moved = tiny.root.rename(tiny.root.with_name(f"{tiny.root.name}-moved"))
-    store = prepare_store(tiny.spec(), UriRoots(moved), moved / "stores")
+    store = PreparedStore(TinyJob.there(moved).store(tiny.spec()))
     assert store.folder == moved / "stores" / before.name
     assert store.facts["modelFolder"] == str(moved / "model")
     assert PreparedStore(store.folder).facts == store.facts
@@ -75,4 +73,4 @@ def test_a_store_is_shared_by_trials_that_differ_elsewhere(shared: TinyJob) -> N
 def test_a_store_is_not_made_again(shared: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shared.store(shared.spec())
     monkeypatch.setattr("thaw_trainer.data.labelled_texts.read_splits", None)
-    assert prepare_store(shared.spec(), UriRoots(shared.root), shared.root / "stores").folder == folder
+    assert shared.store(shared.spec()) == folder

@@ -101,7 +101,7 @@ def plain_loop(tiny: TinyJob, spec: FineTuneJobSpec, epochs: int) -> list[list[f
             logits = torch.cat(
                 [model(input_ids=torch.from_numpy(text.astype(np.int64))[None]).logits for text in texts]
             )
-            labels = torch.from_numpy(rows.label[plan.rows[: plan.filled]])
+            labels = torch.from_numpy(rows.label(plan.rows[: plan.filled]))
             loss = F.cross_entropy(logits, labels, label_smoothing=spec.training.label_smoothing)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

@@ -257,7 +257,7 @@ def test_a_question_that_leaves_less_than_the_stride_is_refused_with_its_row(ask
     content = squad()
     content["data"][0]["paragraphs"][7]["qas"][0]["question"] = " ".join(["old"] * 20)
     asker.write(content)
-    with pytest.raises(TrainerError, match="the question of row 7 leaves 12 of 32 tokens"):
+    with pytest.raises(TrainerError, match="the question of row 7 leaves 9 of 32 tokens"):
         asker.task({"data.batching.maxLength": 32, "data.split": {"validation": 0.1, "test": 0.1, "seed": 3}})
 
 

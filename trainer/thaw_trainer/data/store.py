@@ -61,6 +61,13 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def source_digest(path: Path) -> Any:
+    """What a file holds; for a folder, what each file in it holds."""
+    if path.is_file():
+        return file_digest(path)
+    return {str(file.relative_to(path)): file_digest(file) for file in sorted(path.rglob("*")) if file.is_file()}
+
+
 def open_or_write(root: Path, key: str, make: Callable[[Path], Made]) -> PreparedStore:
     """The store of this key below `root`, made first when it is not there.
 

@@ -1,4 +1,4 @@
-"""Reading tables (csv, tsv, jsonl, parquet) with the columns that a task needs."""
+"""Reading tables (csv, tsv, jsonl, parquet, saved datasets) with the columns that a task needs."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from thaw_trainer.data.saved_dataset import is_saved_dataset, read_saved_dataset
 from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 _ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -17,16 +18,17 @@ _BLOCK_BYTES = 16 * 2**20
 
 
 def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
-    """The table in a file.
+    """The table in a file, or in a folder that is a saved dataset.
 
     Args:
-        table_format: csv, tsv, jsonl or parquet; None: by the name's ending.
-        field: path of the manifest's field that names the file (`spec.data.train`).
+        table_format: csv, tsv, jsonl, parquet or dataset; None: by the name's ending, or by what the folder holds.
+        field: path of the manifest's field that names the file (`spec.data.train`); its last part is the split that a
+            dataset of several is read for.
 
     Raises:
         TrainerError: DataUnreadable, or DataInvalid when it has no rows.
     """
-    known = table_format or _ENDINGS.get(path.suffix.lower())
+    known = table_format or ("dataset" if is_saved_dataset(path) else _ENDINGS.get(path.suffix.lower()))
     if known is None:
         raise TrainerError(
             DATA_UNREADABLE, f"{path.name}: no format by this ending; say csv, tsv, jsonl or parquet", f"{field}.format"
@@ -34,6 +36,8 @@ def read_table(path: Path, table_format: str | None, field: str) -> pa.Table:
     try:
         if known in ("csv", "tsv"):
             table = _read_separated(path, "\t" if known == "tsv" else ",")
+        elif known == "dataset":
+            table = read_saved_dataset(path, field)
         elif known == "jsonl":
             table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES))
         else:
@@ -61,14 +65,14 @@ def _read_separated(path: Path, delimiter: str) -> pa.Table:
     return pyarrow.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
 
 
-def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
-    """One column, complete.
+def named_column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
+    """One column; cells may be missing.
 
     Args:
         field: path of the field that names the column.
 
     Raises:
-        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, or cells are missing.
+        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name.
     """
     if name not in table.column_names:
         raise TrainerError(
@@ -76,7 +80,16 @@ def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
         )
     if table.column_names.count(name) > 1:
         raise TrainerError(DATA_INVALID, f"the data has several columns {name!r}: keep one", field)
-    values = table[name]
+    return table[name]
+
+
+def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
+    """One column, complete; see `named_column`.
+
+    Raises:
+        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, or cells are missing.
+    """
+    values = named_column(table, name, field)
     if values.null_count:
         first = pc.index(pc.is_null(values), True).as_py()
         raise TrainerError(

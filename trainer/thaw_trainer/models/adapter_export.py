@@ -16,7 +16,7 @@ from torch import nn
 from thaw_api.model import ModelSpec
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.models.adapter import NAME, adapter_layers
-from thaw_trainer.tasks.protocol import Task
+from thaw_trainer.tasks.protocol import Finishes, Task
 
 FOLDER = "adapter"
 
@@ -35,6 +35,8 @@ def export_model(task: Task, model: nn.Module, spec: ModelSpec, folder: Path) ->
     Raises:
         OSError: the disk is full or cannot be written.
     """
+    if isinstance(task, Finishes):
+        task.finish(model)
     if spec.adapter is None:
         task.export(model, folder)
         return

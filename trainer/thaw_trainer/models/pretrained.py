@@ -123,6 +123,15 @@ def check_weights(folder: Path) -> None:
             raise TrainerError(MODEL_UNREADABLE, f"{file} is no whole safetensors file: {error}", URI_FIELD) from error
 
 
+def stored_shape(folder: Path, tensor: str) -> tuple[int, ...] | None:
+    """The shape that a tensor has in a model's weight files; None where they lack it."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            if tensor in opened.keys():  # noqa: SIM118  no mapping
+                return tuple(opened.get_slice(tensor).get_shape())
+    return None
+
+
 def build_empty(auto_class: Any, config: Any) -> nn.Module:
     """The module without numbers (meta device): its names and shapes, in no time and no memory."""
     with torch.device("meta"):

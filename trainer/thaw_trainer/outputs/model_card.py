@@ -27,7 +27,13 @@ PIPELINE_TAGS = {
     "speech-recognition": "automatic-speech-recognition",
 }
 """Our tasks that the hub calls otherwise."""
-_HUB_METRICS = {"mcc": "matthews_correlation"}
+_HUB_METRICS = {
+    "mcc": "matthews_correlation",
+    "microF1": "f1",
+    "macroF1": "f1",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
 """Our metrics that the hub calls otherwise."""
 
 
@@ -90,7 +96,7 @@ def front_matter(summary: RunSummary, spec: FineTuneJobSpec) -> dict[str, Any]:
     if spec.model.uri.startswith("hf:") and spec.model.init == "pretrained":
         matter["base_model"] = spec.model.uri.removeprefix("hf:").removeprefix("//").partition("@")[0]
     if metrics:
-        matter["metrics"] = [_hub_name(row.name) for row in metrics if row.name != "loss"]
+        matter["metrics"] = list(dict.fromkeys(_hub_name(row.name) for row in metrics if row.name != "loss"))
         matter["model-index"] = [{"name": summary.job.metadata.name, "results": [_results(metrics, spec)]}]
     return matter
 

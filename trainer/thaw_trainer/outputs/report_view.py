@@ -99,7 +99,9 @@ def metric_rows(summary: RunSummary) -> list[MetricRow]:
 
 
 def baseline(summary: RunSummary) -> Baseline | None:
-    """The baseline of the test rows, where their classes are known."""
+    """The baseline of the test rows, where each has one class that is known."""
+    if summary.job.spec.data.labels.kind != "single-label":
+        return None
     classes: dict[str, int] = summary.facts.get("classes", {}).get("test", {})
     rows = sum(classes.values())
     if not rows:
@@ -174,20 +176,20 @@ def phase_rows(summary: RunSummary) -> list[PhaseRow]:
 
 
 def class_rows(summary: RunSummary) -> list[ClassRow]:
-    """The classes in the order of the labels, with recall and precision where there is a confusion matrix."""
+    """The classes in the order of the labels, with recall and precision where what they are taken for was counted."""
     classes = summary.facts.get("classes", {})
     if not classes:
         return []
-    matrix = _confusion(summary).get("matrix") or []
     labels = summary.facts.get("labels") or list(classes.get("train", {}))
+    counted = _label_counts(summary) or [(0, 0, 0)] * len(labels)
     return [
         ClassRow(
             label,
             [classes.get(split, {}).get(label, 0) for split in _SPLITS],
-            _quotient(matrix[index][index], sum(matrix[index])) if index < len(matrix) else None,
-            _quotient(matrix[index][index], sum(row[index] for row in matrix)) if index < len(matrix) else None,
+            _quotient(hits, true),
+            _quotient(hits, guessed),
         )
-        for index, label in enumerate(labels)
+        for label, (hits, true, guessed) in zip(labels, counted, strict=True)
     ]
 
 
@@ -248,6 +250,16 @@ def manifest_text(summary: RunSummary) -> str:
 def _confusion(summary: RunSummary) -> dict[str, Any]:
     found: dict[str, Any] = summary.final.get("test", {}).get("details", {}).get("confusion") or {}
     return found
+
+
+def _label_counts(summary: RunSummary) -> list[tuple[int, int, int]]:
+    """Of each label: test rows that were given it rightly, that have it, and that were given it; none if unknown."""
+    found = summary.final.get("test", {}).get("details", {}).get("labelCounts")
+    if found:
+        return list(zip(found["hits"], found["true"], found["guessed"], strict=True))
+    matrix = _confusion(summary).get("matrix") or []
+    guessed = [sum(column) for column in zip(*matrix, strict=True)]
+    return [(row[index], sum(row), guessed[index]) for index, row in enumerate(matrix)]
 
 
 def _quotient(part: int, whole: int) -> float | None:

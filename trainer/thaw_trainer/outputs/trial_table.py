@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.schema_model import Scalar
 from thaw_api.search_space import searched_values
-from thaw_api.tasks import TASKS
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.whole_file import whole_file
 from thaw_trainer.search.journal import TrialRecord
@@ -48,7 +47,7 @@ def trial_table(summary: RunSummary) -> pa.Table:
 
 def _schema(summary: RunSummary) -> pa.Schema:
     seen = (name for record in summary.records for report in record.reports for name in report["metrics"])
-    metrics = dict.fromkeys([*TASKS[summary.job.spec.task].metrics, *seen])
+    metrics = dict.fromkeys([*summary.job.spec.task_entry.metrics, *seen])
     return pa.schema(
         _COLUMNS
         | {f"metric.{name}": pa.float64() for name in metrics}

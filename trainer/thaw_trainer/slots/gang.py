@@ -13,7 +13,6 @@ import ray
 import torch
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.tasks import TASKS
 from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
@@ -101,7 +100,7 @@ def work(
                     return desk.report(taken, told)
 
                 steps = Steps(report, clock, site, group, first_phase)
-                modes = TASKS[spec.task].metrics
+                modes = spec.task_entry.metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)
         except Exception as error:  # whatever a trial raises is that trial's end, not the search's

@@ -129,6 +129,14 @@ class ShowsEpisode(Protocol):
         """The first test episode, step by step: `observations` (lists of numbers), `actions` and `rewards`."""
 
 
+@runtime_checkable
+class Finishes(Protocol):
+    """A task that trains its head in another form than others load it in."""
+
+    def finish(self, model: nn.Module) -> None:
+        """Brings a trained model into the form that is exported, in place and once."""
+
+
 class RowSource(Protocol):
     """Rows that every epoch goes over. Each batch of `batches` then says with `split` and `plan` which it holds."""
 

@@ -1,4 +1,4 @@
-"""Text classification: one label for each text, with any AutoModelForSequenceClassification."""
+"""Text classification: labels of a text, or of a pair of texts, with any AutoModelForSequenceClassification."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,25 +12,28 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.labelled_texts import prepare_store
+from thaw_trainer.data.labelled_texts import make_text_store
 from thaw_trainer.data.padding import filled_places, padded
 from thaw_trainer.data.store import PreparedStore, ragged
+from thaw_trainer.labels.kind import Labels
+from thaw_trainer.labels.registry import find_labels
 from thaw_trainer.models import pretrained, sequence_classifier
-from thaw_trainer.tasks.classification import class_predictions, confusion_details, cross_entropy
-from thaw_trainer.tasks.classification_metrics import classification_metrics
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
+from thaw_trainer.tasks.token_files import prepare_tokens
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """`input_ids` and `attention_mask` [rows, width]; `label`, `id` and `weight` (1 counts, 0 fills up) [rows]."""
+    """`input_ids`, `attention_mask` and `segments` (None where there is one for all) [rows, width]; `label` [rows], or
+    [rows, labels] where a row may have several; `id` and `weight` (1 counts, 0 fills up) [rows]."""
 
     split: str
     plan: BatchPlan
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
-    label: NDArray[np.int64]
+    segments: NDArray[np.int64] | None
+    label: NDArray[Any]
     id: NDArray[np.int64]
     weight: NDArray[np.float32]
 
@@ -38,11 +41,12 @@ class TextBatch:
 class TextRows:
     """The rows of one split, mapped from the store."""
 
-    def __init__(self, store: PreparedStore, split: str) -> None:
-        self.split = split
+    def __init__(self, store: PreparedStore, split: str, kind: Labels) -> None:
+        self.split, self.facts = split, store.facts
         table = store.table(split)
         self.tokens, self.offsets = ragged(table["input_ids"])
-        self.label = table["label"].to_numpy()
+        self.segments = ragged(table["segments"])
+        self.label = kind.targets(table["label"], len(self.facts["labels"]))
         self.id = table["id"].to_numpy()
 
     @cached_property
@@ -50,12 +54,19 @@ class TextRows:
         """Tokens of each row."""
         return np.diff(self.offsets)
 
-    def collate(self, plan: BatchPlan, pad_token: int, pad_left: bool) -> TextBatch:
+    def collate(self, plan: BatchPlan) -> TextBatch:
         """The batch that a plan describes."""
-        input_ids = padded(self.tokens, self.offsets, plan, pad_token, pad_left)
-        attention_mask = filled_places(self.lengths, plan, pad_left)
-        weight = (np.arange(len(plan.rows)) < plan.filled).astype(np.float32)
-        return TextBatch(self.split, plan, input_ids, attention_mask, self.label[plan.rows], self.id[plan.rows], weight)
+        left = self.facts["padLeft"]
+        return TextBatch(
+            self.split,
+            plan,
+            input_ids=padded(self.tokens, self.offsets, plan, self.facts["padToken"] or 0, left),
+            attention_mask=filled_places(self.lengths, plan, left),
+            segments=padded(*self.segments, plan, self.facts["padSegment"], left) if len(self.segments[0]) else None,
+            label=self.label(plan.rows),
+            id=self.id[plan.rows],
+            weight=(np.arange(len(plan.rows)) < plan.filled).astype(np.float32),
+        )
 
 
 class TextClassification(RowTask[TextBatch]):
@@ -64,20 +75,35 @@ class TextClassification(RowTask[TextBatch]):
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         super().__init__(spec, folder)
         self.labels: list[str] = self.store.facts["labels"]
+        self.kind = find_labels(spec.data.labels).fitted(self.store.facts, lambda: self.empty)
+
+    @cached_property
+    def empty(self) -> nn.Module:
+        """The model without numbers."""
+        return sequence_classifier.build_empty(self.config())
+
+    @cached_property
+    def reads_segments(self) -> bool:
+        """Whether the model is told which text a token is of."""
+        return sequence_classifier.reads_segments(self.config())
 
     @cached_property
     def rows(self) -> dict[str, TextRows]:
         """The splits' rows."""
-        return {split: TextRows(self.store, split) for split in ("train", "validation", "test")}
+        return {split: TextRows(self.store, split, self.kind) for split in ("train", "validation", "test")}
 
     def config(self) -> Any:
         """The model's configuration."""
-        facts = self.store.facts
-        return sequence_classifier.load_config(self.model_folder, self.spec.model, self.labels, facts["padToken"])
+        problem = find_labels(self.spec.data.labels).problem_type
+        pad = self.store.facts["padToken"]
+        return sequence_classifier.load_config(self.model_folder, self.spec.model, self.labels, pad, problem)
 
     def build(self) -> nn.Module:
         """See Task."""
-        return sequence_classifier.build(self.model_folder, self.config(), self.spec.model)
+        model = sequence_classifier.build(self.model_folder, self.config(), self.spec.model)
+        if self.spec.model.init == "pretrained":
+            self.kind.adopt(model, self.model_folder)
+        return model
 
     def row_source(self) -> "TextClassification":
         """See Task."""
@@ -89,38 +115,52 @@ class TextClassification(RowTask[TextBatch]):
 
     def collate(self, split: str, plan: BatchPlan) -> TextBatch:
         """See Task."""
-        return self.rows[split].collate(plan, self.store.facts["padToken"] or 0, self.store.facts["padLeft"])
+        return self.rows[split].collate(plan)
 
     def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
-        """See Task: cross-entropy over rows."""
-        return cross_entropy(self._logits(model, batch, device), batch, self.spec.training.label_smoothing)
+        """See Task: the labels' loss over rows."""
+        label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, batch.weight))
+        losses = self.kind.losses(self._logits(model, batch, device), label, self.spec.training.label_smoothing)
+        return (losses * weight).sum(), float(batch.weight.sum())
 
     def outputs(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Outputs:
-        """See Task: logits [rows, classes]."""
+        """See Task: logits [rows, outputs]."""
         return {"logits": self._logits(model, batch, device)}
 
     def predictions(self, batch: TextBatch, outputs: Outputs) -> Predictions:
-        """See Task: columns id, label and logits [rows, classes]."""
-        return class_predictions(batch, outputs)
+        """See Task: columns id, label and what the model says, see Labels.told."""
+        counted = batch.weight > 0
+        logits = outputs["logits"].cpu().numpy()
+        return {"id": batch.id[counted]} | self.kind.told(logits[counted], batch.label[counted])
 
     def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
         """See Task."""
-        return classification_metrics(predictions["logits"], predictions["label"])
+        return self.kind.metrics(predictions)
 
     def details(self, predictions: Predictions) -> dict[str, Any]:
-        """See Task: the confusion matrix."""
-        return confusion_details(predictions, self.labels)
+        """See Task: see the labels'."""
+        return self.kind.details(predictions, self.labels)
+
+    def finish(self, model: nn.Module) -> None:
+        """See Finishes."""
+        self.kind.release(model)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout."""
         model.save_pretrained(folder)  # type: ignore[operator]
-        pretrained.load_tokenizer(self.model_folder).save_pretrained(folder)
+        tokenizer = pretrained.load_tokenizer(self.model_folder)
+        read = [name for name in tokenizer.model_input_names if self.reads_segments or name != "token_type_ids"]
+        if read != tokenizer.model_input_names:
+            # Some tokenizers give segments that their model has no use for.
+            tokenizer = pretrained.load_tokenizer(self.model_folder, model_input_names=read)
+        tokenizer.save_pretrained(folder)
 
-    @staticmethod
-    def _logits(model: nn.Module, batch: TextBatch, device: torch.device) -> torch.Tensor:
+    def _logits(self, model: nn.Module, batch: TextBatch, device: torch.device) -> torch.Tensor:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if batch.segments is not None and self.reads_segments:
+            inputs["token_type_ids"] = batch.segments
         logits: torch.Tensor = model(
-            input_ids=torch.from_numpy(batch.input_ids).to(device),
-            attention_mask=torch.from_numpy(batch.attention_mask).to(device),
+            **{name: torch.from_numpy(each).to(device) for name, each in inputs.items()}
         ).logits
         return logits.float()
 
@@ -130,7 +170,15 @@ class TextClassificationKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        return prepare_store(spec, files.roots, files.stores).folder
+        return prepare_tokens(
+            spec,
+            files,
+            pretrained.load_tokenizer,
+            lambda folder: sequence_classifier.build_empty(
+                sequence_classifier.load_config(folder, spec.model, ["0", "1"], None)
+            ),
+            lambda paths, tokenizer, limit: make_text_store(spec.data, paths, tokenizer, limit),
+        )
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> TextClassification:
         """See TaskKind."""
@@ -141,7 +189,7 @@ class TextClassificationKind:
         task = TextClassification(spec, store)
         if spec.model.init == "pretrained":
             pretrained.check_weights(task.model_folder)
-        return sequence_classifier.build_empty(task.config())
+        return task.empty
 
 
 KIND = TextClassificationKind()

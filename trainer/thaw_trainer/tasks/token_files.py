@@ -1,4 +1,4 @@
-"""The store of rows of tokens that lie in one file for each source."""
+"""The store of rows of tokens that lie in one file, or in one saved dataset, for each source."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,8 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.examples import source_paths
-from thaw_trainer.data.store import Made, digest, file_digest, open_or_write
+from thaw_trainer.data.saved_dataset import is_saved_dataset
+from thaw_trainer.data.store import Made, digest, file_digest, open_or_write, source_digest
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models import pretrained
 from thaw_trainer.tasks.protocol import JobFiles
@@ -34,13 +35,14 @@ def prepare_tokens(
     folder = resolve_model(spec.model.uri, pretrained.URI_FIELD, files.roots)
     paths = source_paths(spec.data, files.roots)
     for name, path in paths.items():
-        if not path.is_file():
-            raise TrainerError(DATA_INVALID, f"{path} is a folder; rows are in one file", f"spec.data.{name}.uri")
+        if not path.is_file() and not is_saved_dataset(path):
+            message = f"{path} is a folder; rows are in one file, or in what save_to_disk of datasets wrote"
+            raise TrainerError(DATA_INVALID, message, f"spec.data.{name}.uri")
     key = digest(
         _LAYOUT,
         spec.task,
         spec.data.manifest(),
-        {name: file_digest(path) for name, path in paths.items()},
+        {name: source_digest(path) for name, path in paths.items()},
         {path.name: file_digest(path) for path in pretrained.model_files(folder)},
     )
 
