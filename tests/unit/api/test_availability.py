@@ -21,12 +21,24 @@ UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
 ]
 """Blocks; single values of a choice are found in the schema, below."""
 
-FORMATS = {"csv", "tsv", "jsonl", "parquet", "text", "imagefolder", "audiofolder", "conll", "squad", "gymnasium"}
+FORMATS = {
+    "csv",
+    "tsv",
+    "jsonl",
+    "parquet",
+    "text",
+    "imagefolder",
+    "audiofolder",
+    "conll",
+    "squad",
+    "coco",
+    "gymnasium",
+}
 AVAILABLE = {
     "spec.task": {
         *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
         *("audio-classification", "speech-recognition", "question-answering", "translation", "summarization"),
-        "reinforcement-learning",
+        *("object-detection", "reinforcement-learning"),
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
@@ -87,6 +99,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 READS = {
     "imagefolder": "image-classification",
     "audiofolder": "audio-classification",
+    "coco": "object-detection",
     "conll": "token-classification",
     "squad": "question-answering",
     "text": "causal-lm",
