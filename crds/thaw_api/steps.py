@@ -150,6 +150,11 @@ IMAGE_AUGMENTATION: Steps = {
     "trivialAugment": TrivialAugment,
     "randomErasing": RandomErasing,
 }
+BOX_AUGMENTATION: Steps = {
+    name: IMAGE_AUGMENTATION[name]
+    for name in ("horizontalFlip", "verticalFlip", "randomCrop", "randomResizedCrop", "shift", "colorJitter")
+}
+"""Steps after which a box is a box again that fits its object as well as before."""
 
 
 def read_steps(steps: list[dict[str, Any]] | None, known: Steps) -> list[tuple[str, Any]]:

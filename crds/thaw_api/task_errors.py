@@ -21,7 +21,10 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         if metric is not None and metric not in task.metrics
     ]
     errors += [
-        FieldError(f"spec.data.columns.{role}", f"task {spec.task} has no such role; it has {', '.join(task.roles)}")
+        FieldError(
+            f"spec.data.columns.{role}",
+            f"task {spec.task} has no such role; it has {', '.join(task.roles) or 'none'}",
+        )
         for role in spec.data.columns
         if role not in task.roles
     ]

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from thaw_api.labels import LabelKind
 from thaw_api.steps import (
+    BOX_AUGMENTATION,
     IMAGE_AUGMENTATION,
     IMAGE_FEATURES,
     QUESTION_FEATURES,
@@ -78,7 +79,7 @@ class TaskEntry:
     """Whether its model acts in an environment, instead of reading rows."""
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
-    what it reads, since that is held for all of them at once."""
+    what it reads, since that is held for all of them at once, nor where a loss is no plain computation of tensors."""
     kinds: dict[LabelKind, Measures] = field(default_factory=dict)
     """Kinds of labels that it has beside single-label, which the entry itself is about."""
 
@@ -168,6 +169,17 @@ TASKS: dict[str, TaskEntry] = {
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
         strategies=("bucket",),
+    ),
+    "object-detection": TaskEntry(
+        columns=(),
+        metrics={"map": "max", "map50": "max", "map75": "max", "loss": "min"},
+        objective="map",
+        formats=("coco",),
+        features=IMAGE_FEATURES,
+        augmentation=BOX_AUGMENTATION,
+        strategies=("bucket",),
+        smooths_labels=False,
+        shares_steps=False,
     ),
     "face-recognition": TaskEntry(
         columns=("image", "label"),

@@ -15,6 +15,7 @@ from tests.unit.tasks.test_token_classification import tagged_sentences, write_c
 from tests.unit.tiny_images import save_vit, write_pictures
 from tests.unit.tiny_jobs import write_csv
 from tests.unit.tiny_models import save_pretrained
+from tests.unit.tiny_objects import save_detector, write_rectangles
 from tests.unit.tiny_pairs import NO_DROPOUT, pairs, save_writer
 from tests.unit.tiny_sounds import save_wav2vec2, write_sounds
 from tests.unit.tiny_texts import TinyPairs, TinyRegression, TinyTexts, pair_rows, write_jsonl
@@ -29,6 +30,18 @@ def images(folder: Path) -> dict[str, Any]:
     save_vit(folder / "model")
     augment = [{"randomCrop": {"padding": 2}}]
     return {"task": "image-classification", "data": {"split": {"stratifyBy": "label"}, "augment": augment}}
+
+
+def objects(folder: Path) -> dict[str, Any]:
+    write_rectangles(folder / "data", 60)
+    save_detector(folder / "model")
+    return {"task": "object-detection", "freezing": LAST}
+
+
+def detr(folder: Path) -> dict[str, Any]:
+    write_rectangles(folder / "data", 60)
+    save_detector(folder / "model", "detr")
+    return {"task": "object-detection", "data": {"augment": [{"horizontalFlip": {}}]}}
 
 
 def faces(folder: Path) -> dict[str, Any]:
@@ -92,7 +105,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     return texts(folder, TinyRegression)
 
 
-KINDS = (images, faces, speech, tags, translations, agents, labels_of_pairs, numbers)
+KINDS = (images, objects, detr, faces, speech, tags, translations, agents, labels_of_pairs, numbers)
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
@@ -126,3 +139,31 @@ def test_a_job_of_each_task_with_two_workers_is_what_one_worker_makes(
     assert curves[1] == pytest.approx(curves[0], rel=1e-3, abs=1e-4)
     assert json.dumps(results[1]["data"]) == json.dumps(results[2]["data"])
     assert results[1]["test"].keys() == results[2]["test"].keys()
+
+
+def test_a_search_over_how_much_of_a_detector_is_frozen_computes_what_is_frozen_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    write_rectangles(tmp_path / "data", 60)
+    save_detector(tmp_path / "model")
+    workspace.write(
+        task="object-detection",
+        data={"train": {"uri": "file:data"}, "split": {"validation": 0.2, "test": 0.2}},
+        training={"epochs": 2, "batchSize": 8},
+        freezing=LAST | {"cache": {"mode": "always"}},
+        search={
+            "algorithm": {"name": "grid"},
+            "parameters": [
+                {"path": "freezing.depth", "choice": {"values": [1, 2]}},
+                {"path": "training.optimizer.lr", "choice": {"values": [0.001, 0.01]}},
+            ],
+        },
+    )
+    done = workspace.thaw("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = workspace.result()
+    assert [trial["state"] for trial in result["trials"]] == ["succeeded"] * 4, result["trials"]
+    assert {trial["parameters"]["freezing.depth"] for trial in result["trials"]} == {1, 2}
+    rows = result["data"]["rows"]
+    assert result["prefixCache"]["hits"] == 4 * 2 * (rows["train"] + rows["validation"])
+    assert result["prefixCache"]["misses"] == 0
+    assert result["test"].keys() == {"map", "map50", "map75", "loss"}

@@ -32,13 +32,14 @@ FORMATS = {
     "audiofolder",
     "conll",
     "squad",
+    "coco",
     "gymnasium",
 }
 AVAILABLE = {
     "spec.task": {
         *("text-classification", "token-classification", "causal-lm", "image-classification", "face-recognition"),
         *("audio-classification", "speech-recognition", "question-answering", "translation", "summarization"),
-        "reinforcement-learning",
+        *("object-detection", "reinforcement-learning"),
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
@@ -100,6 +101,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 READS = {
     "imagefolder": "image-classification",
     "audiofolder": "audio-classification",
+    "coco": "object-detection",
     "conll": "token-classification",
     "squad": "question-answering",
     "text": "causal-lm",

@@ -72,6 +72,21 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "training.labelSmoothing",
         "the loss of task speech-recognition has no labels to smooth",
     ),
+    (
+        {"task": "object-detection", "data.augment": [{"horizontalFlip": {}}, {"rotation": {"degrees": 5}}]},
+        "data.augment[1].rotation",
+        "task object-detection has no such step; it has horizontalFlip, verticalFlip, randomCrop",
+    ),
+    (
+        {"task": "object-detection", "data.columns": {"label": "a"}},
+        "data.columns.label",
+        "task object-detection has no such role; it has none",
+    ),
+    (
+        {"task": "object-detection", "training.labelSmoothing": 0.1},
+        "training.labelSmoothing",
+        "the loss of task object-detection has no labels to smooth",
+    ),
     ({"model.head": {"embedding": 64}}, "model.head.embedding", f"{TEXT} has no embedding; face-recognition has"),
     ({"data.batching.maxTargetLength": 16}, "data.batching.maxTargetLength", f"models of {TEXT} write no text"),
     ({"evaluation.generation": {"beams": 2}}, "evaluation.generation", f"models of {TEXT} write no text"),

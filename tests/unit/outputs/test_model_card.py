@@ -12,11 +12,12 @@ import yaml
 
 from tests.unit.outputs.summaries import SEARCHED, search_summary, searched, summary
 from tests.unit.tiny_images import TinyImages
+from tests.unit.tiny_objects import CONFIGS, TinyObjects
 from thaw_api.manifest import read_job
 from thaw_api.tasks import TASKS
 from thaw_trainer.outputs.model_card import PIPELINE_TAGS, card_of, write_model_card
 from thaw_trainer.outputs.summary import RunSummary
-from thaw_trainer.tasks.protocol import Share
+from thaw_trainer.tasks.protocol import Share, predict
 
 
 def front(card: str) -> dict[str, Any]:
@@ -201,3 +202,31 @@ def test_the_code_of_an_image_classifiers_card_runs(
         shares = task.outputs(model, batch, torch.device("cpu"))["logits"][0].softmax(dim=-1)
     assert label == task.labels[int(shares.argmax())]
     assert float(share) == pytest.approx(float(shares.max()), abs=0.02)
+
+
+def test_a_detectors_labels_stand_with_their_precision() -> None:
+    run = summary(changes={"task": "object-detection"}, facts={"labels": ["boat", "buoy"], "image": {"size": 32}})
+    assert "| 0 | boat |" in section(card_of(run), "Labels")
+    run.final["test"]["details"]["averagePrecision"] = {"boat": 0.25, "buoy": None}
+    assert "| boat | 0.2500 |" in section(card_of(run), "Labels")
+    assert "| buoy | – |" in section(card_of(run), "Labels")
+
+
+@pytest.mark.parametrize("family", list(CONFIGS))
+def test_the_code_of_a_detectors_card_runs(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = TinyObjects(tmp_path, family)
+    spec = tiny.spec()
+    task = tiny.task(spec)
+    model = task.build().eval()
+    task.export(model, tmp_path / "exported")
+    monkeypatch.chdir(tmp_path / "exported")
+    batch = next(iter(task.batches("test", 0, Share())))
+    Path("an_image.png").write_bytes((tmp_path / "pictures" / f"{int(batch.id[0]):03d}.png").read_bytes())
+    program = code(card_of(summary(changes={"task": spec.task}, facts=task.store.facts)), "python")
+    exec(compile(program.replace("threshold=0.5", "threshold=0.0"), "card", "exec"), {})  # noqa: S102
+    printed = sorted(float(line.split()[1]) for line in capsys.readouterr().out.splitlines())
+    with torch.inference_mode():
+        found = predict(task, model, batch, torch.device("cpu"))
+    assert printed == pytest.approx(sorted(found["score"][0].tolist()), abs=3e-3)

@@ -267,3 +267,13 @@ def test_drawing_leaves_the_process_as_it_was() -> None:
     report_of(search_summary())
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules.keys() - loaded
+
+
+def test_labels_of_boxes_stand_with_their_precision() -> None:
+    run = summary()
+    run.final["test"]["details"]["averagePrecision"] = {"<boat>": 0.25, "buoy": None}
+    page = Page(report_of(run))
+    assert "<h2>Labels</h2>" in page.html
+    assert "&lt;boat&gt;" in page.html
+    assert "0.2500" in page.html
+    assert "<h2>Labels</h2>" not in Page(report_of(summary())).html

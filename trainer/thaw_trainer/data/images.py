@@ -72,7 +72,7 @@ def read_images(data: DataSpec, source: DataSource, path: Path, field: str) -> R
     columns: dict[str, Sequence[Any]] = {
         "image": images,
         "label": label,
-        "content": [_content(each) for each in images],
+        "content": [content_digest(each) for each in images],
     }
     return Examples(columns, np.arange(len(label))), table
 
@@ -120,7 +120,7 @@ def _written(
 ) -> dict[str, Any]:
     """Writes the pixels of each split; the facts that all stores of images have."""
     for name, rows in splits.items():
-        _write_pixels(folder / f"{name}.npy", rows, settings)
+        write_pixels(folder / f"{name}.npy", rows, settings)
     content = {
         name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()
     }
@@ -192,12 +192,13 @@ def _bytes_table(data: DataSpec, table: pa.Table) -> pa.Table:
     return (kept.drop_columns(["image"]) if "image" in kept.column_names else kept).append_column("image", values)
 
 
-def _content(image: bytes | str) -> str:
+def content_digest(image: bytes | str) -> str:
+    """A short name for an image's encoded bytes, or for those of its file."""
     encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
-def _write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> None:
+def write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> None:
     """Decodes the images of a split into a file, several at a time; memory for one image each is all it takes."""
     shape = (len(rows), settings.size, settings.size, settings.channels)
     with writing(file.parent):

@@ -1,4 +1,5 @@
-"""The blocks of networks that keep them in no list of like modules: torchvision's, and timm's of the same names.
+"""The blocks of networks that keep them in no list of like modules: torchvision's, and timm's of the same names; and of
+timm's backbones in a model of transformers.
 
 A class that is not named here has its blocks found by `find_layout`, or named by `model.blocks`.
 """
@@ -35,6 +36,15 @@ def known_blocks(model: nn.Module) -> list[str] | None:
             names = [name for name, module in network.named_modules() if _is_block(name, module, pattern, kind)]
             return [f"{prefix}.{name}".lstrip(".") for name in names] or None
     return None
+
+
+def known_stages(module: nn.Module) -> list[str]:
+    """Names, inside the module, of the stages of a network that timm has taken apart for what they give
+    (`features_only`), from the lowest up; none for any other module."""
+    stages = getattr(module, "return_layers", None)
+    if _library(module) != "timm" or not isinstance(stages, dict):
+        return []
+    return [name for name in stages if any(True for _ in module.get_submodule(name).parameters())]
 
 
 def _library(module: nn.Module) -> str:

@@ -1,26 +1,20 @@
 """A model as stem < block 0 .. block L-1 < head: one vocabulary for every architecture."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from torch import nn
 
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
-from thaw_trainer.freezing.known_blocks import known_blocks
+from thaw_trainer.freezing.known_blocks import known_blocks, known_stages
 
 _BLOCKS_FIELD = "spec.model.blocks"
 _SMALL_LIST = 0.2
 """A list with less than this share of the largest list's numbers is no list of blocks, unless it runs beside one."""
 _EMBEDS = re.compile(r"emb(?!\w*after)")
 _COMES_LAST = re.compile(r"(^|[._])(final|last|after|out|pooler|classifier|score|head)([._]|$)")
-_PLACED_BY_HAND = (
-    # DeBERTa norms its relative embeddings, which every block reads, and convolves what block 0 gives.
-    (re.compile(r"(^|\.)deberta\.encoder\.LayerNorm\."), -1),
-    (re.compile(r"(^|\.)deberta\.encoder\.conv\."), 0),
-)
-"""What neither a tensor's name nor the order of definition tells."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,17 @@ class _Stack:
             if any(_is_inside(name, module) for module in modules):
                 return number
         return None
+
+
+_PLACED_BY_HAND: tuple[tuple[re.Pattern[str], Callable[[Sequence[_Stack]], int]], ...] = (
+    # DeBERTa norms its relative embeddings, which every block reads, and convolves what block 0 gives.
+    (re.compile(r"(^|\.)deberta\.encoder\.LayerNorm\."), lambda stacks: -1),
+    (re.compile(r"(^|\.)deberta\.encoder\.conv\."), lambda stacks: 0),
+    # What DETR and its kin ask of an image, every block of the decoder reads, and nothing below it.
+    (re.compile(r"(^|\.)query_position_embeddings\."), lambda stacks: stacks[-1].first),
+    (re.compile(r"(^|\.)decoder\.(query_scale|ref_point_head)\."), lambda stacks: stacks[-1].first),
+)
+"""What neither a tensor's name nor the order of definition tells, from the stacks."""
 
 
 def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout:
@@ -188,6 +193,8 @@ def _find_stacks(model: nn.Module) -> list[_Stack]:
 
 def _block_names(name: str, module: nn.Module) -> tuple[str, ...]:
     """Names of the blocks of a list of blocks; none for any other module."""
+    if stages := known_stages(module):
+        return tuple(f"{name}.{stage}".lstrip(".") for stage in stages)
     if not isinstance(module, (nn.ModuleList, nn.Sequential)):
         return ()
     blocks = {key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
@@ -211,7 +218,7 @@ def _places(names: list[str], stacks: list[_Stack], kinds: dict[str, frozenset[s
             begun.append(stack)
         within = max((s for s in stacks if _is_inside(name, s.parent)), key=lambda s: len(s.parent), default=None)
         rest = name.removeprefix(within.parent) if within else name
-        by_hand = [place for pattern, place in _PLACED_BY_HAND if pattern.search(name)]
+        by_hand = [place(stacks) for pattern, place in _PLACED_BY_HAND if pattern.search(name)]
         if by_hand:
             places[name] = by_hand[0]
         elif stack is not None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from thaw_trainer.models.image_files import (
     WEIGHTS,
     ImageSettings,
     library_of,
+    processor_config,
     read_config,
     write_torchvision,
 )
@@ -176,23 +176,11 @@ def _transformers_config(folder: Path, spec: ModelSpec, labels: list[str]) -> An
 
 def _processor(settings: ImageSettings) -> dict[str, Any]:
     """preprocessor_config.json that does what the images went through here."""
-    size = {"height": settings.size, "width": settings.size}
-    scaled = size if settings.resize is None else {"shortest_edge": settings.resize}
-    resample = {"nearest": 0, "bilinear": 2, "bicubic": 3}[settings.interpolation]
-    return {
-        "image_processor_type": "ViTImageProcessor" if settings.resize is None else "BitImageProcessor",
-        "do_resize": True,
-        "size": scaled,
-        "resample": resample,
-        "do_center_crop": settings.resize is not None,
-        "crop_size": size,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(asdict(settings)["mean"]),
-        "image_std": list(asdict(settings)["std"]),
-        "do_convert_rgb": settings.channels == 3,
-    }
+    config = processor_config(settings)
+    cut = {"do_center_crop": settings.resize is not None, "crop_size": config["size"]}
+    if settings.resize is None:
+        return config | cut | {"image_processor_type": "ViTImageProcessor"}
+    return config | cut | {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": settings.resize}}
 
 
 def _auto_class() -> Any:

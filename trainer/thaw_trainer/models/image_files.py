@@ -28,10 +28,13 @@ from thaw_trainer.models.pretrained import URI_FIELD
 from thaw_trainer.uris import UriRoots, resolve_model
 
 Library = Literal["transformers", "torchvision", "timm"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 WEIGHTS = "model.safetensors"
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_CHANNELS = 3
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHANNELS = 3
+_RESAMPLING: dict[Interpolation, int] = {"nearest": 0, "bilinear": 2, "bicubic": 3}
+"""PIL's numbers, which processors write."""
 _MOST_DIFFERENCE = 0.05
 """Between two libraries' ways to scale a picture, in normalized values; another order of colours gives 0.5."""
 
@@ -47,7 +50,7 @@ class ImageSettings:
     mean: tuple[float, ...]
     """Of each channel, on a scale of 0 to 1; as many as there are channels."""
     std: tuple[float, ...]
-    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     @staticmethod
     def read(written: dict[str, Any]) -> "ImageSettings":
@@ -187,8 +190,8 @@ def _downloaded(uri: str, download: Any) -> Any:
 
 def _timm_settings(config: dict[str, Any]) -> ImageSettings:
     given = config.get("pretrained_cfg", {})
-    channels, size, _ = given.get("input_size", (_CHANNELS, 224, 224))
-    mean, std = given.get("mean", _IMAGENET_MEAN), given.get("std", _IMAGENET_STD)
+    channels, size, _ = given.get("input_size", (CHANNELS, 224, 224))
+    mean, std = given.get("mean", IMAGENET_MEAN), given.get("std", IMAGENET_STD)
     resize = round(size / given.get("crop_pct", 0.875))
     return ImageSettings(
         size, resize, tuple(mean)[:channels], tuple(std)[:channels], given.get("interpolation", "bicubic")
@@ -203,14 +206,14 @@ def _transformers_settings(folder: Path, config: dict[str, Any]) -> ImageSetting
             normalize it: what it makes of a picture is compared.
     """
     file = folder / "preprocessor_config.json"
-    channels = config.get("num_channels", _CHANNELS)
+    channels = config.get("num_channels", CHANNELS)
     if not file.is_file():
         half = (0.5,) * channels
         return ImageSettings(int(config.get("image_size") or 224), None, half, half)
     try:
-        processor = _processor_of(folder)
+        processor = processor_of(folder)
         settings = _scaling_of(processor, channels)
-        difference = _difference(processor, settings) if channels == _CHANNELS else 0.0
+        difference = _difference(processor, settings) if channels == CHANNELS else 0.0
     except Exception as error:  # json, key and value errors of many processors
         raise TrainerError(MODEL_UNREADABLE, f"no readable processor in {file}: {error}", URI_FIELD) from error
     if difference > _MOST_DIFFERENCE:
@@ -223,7 +226,8 @@ def _transformers_settings(folder: Path, config: dict[str, Any]) -> ImageSetting
     return settings
 
 
-def _processor_of(folder: Path) -> Any:
+def processor_of(folder: Path) -> Any:
+    """The image processor of transformers that a folder describes."""
     from transformers import AutoImageProcessor
 
     return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
@@ -231,10 +235,11 @@ def _processor_of(folder: Path) -> Any:
 
 def _scaling_of(processor: Any, channels: int) -> ImageSettings:
     """A processor's settings in our words."""
-    wanted, cut = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
+    wanted, cut = sides_of(processor.size), sides_of(getattr(processor, "crop_size", None))
     share = getattr(processor, "crop_pct", None)
     shortest = wanted.get("shortest_edge")
-    size, resize = wanted.get("height") or shortest, shortest
+    size: Any = wanted.get("height") or shortest
+    resize = shortest
     if share is not None and shortest is not None:
         # ConvNeXt's processor scales beyond the size below 384, and squeezes from there on.
         resize = int(shortest / share) if shortest < 384 else None
@@ -242,15 +247,35 @@ def _scaling_of(processor: Any, channels: int) -> ImageSettings:
         size = cut.get("height") or cut.get("shortest_edge")
     normalizes = getattr(processor, "do_normalize", True)
     mean, std = (processor.image_mean, processor.image_std) if normalizes else ([0.0] * channels, [1.0] * channels)
-    interpolation = {0: "nearest", 2: "bilinear", 3: "bicubic"}.get(int(getattr(processor, "resample", 2)))
-    if interpolation is None:
-        raise ValueError(
-            f"it scales by PIL's method {int(processor.resample)}; nearest, bilinear and bicubic are known"
-        )
-    return ImageSettings(int(size), resize, tuple(mean)[:channels], tuple(std)[:channels], interpolation)  # type: ignore[arg-type]
+    return ImageSettings(int(size), resize, tuple(mean)[:channels], tuple(std)[:channels], interpolation_of(processor))
 
 
-def _sides(size: Any) -> dict[str, Any]:
+def interpolation_of(processor: Any) -> Interpolation:
+    """How a processor scales; raises ValueError for a way that is not known here."""
+    method = int(getattr(processor, "resample", 2))
+    for name, number in _RESAMPLING.items():
+        if number == method:
+            return name
+    raise ValueError(f"it scales by PIL's method {method}; {', '.join(_RESAMPLING)} are known")
+
+
+def processor_config(settings: ImageSettings) -> dict[str, Any]:
+    """What preprocessor_config.json says of scaling to a size, whichever processor reads it."""
+    return {
+        "do_resize": True,
+        "size": {"height": settings.size, "width": settings.size},
+        "resample": _RESAMPLING[settings.interpolation],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(settings.mean),
+        "image_std": list(settings.std),
+        "do_convert_rgb": settings.channels == CHANNELS,
+    }
+
+
+def sides_of(size: Any) -> dict[str, Any]:
+    """A processor's size by the names of its sides; empty where there is none."""
     if size is None or isinstance(size, int):
         return {"height": size, "width": size} if size else {}
     return {name: value for name, value in dict(size).items() if value is not None}

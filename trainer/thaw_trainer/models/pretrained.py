@@ -59,12 +59,15 @@ def label_settings(labels: list[str]) -> dict[str, Any]:
     }
 
 
-def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head: bool = True) -> nn.Module:
+def build(
+    auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head: bool = True, thaw: bool = False
+) -> nn.Module:
     """A new module with the pretrained tensors; what the files lack of the head is random (torch's generator).
 
     Args:
         auto_class: transformers' AutoModelFor... of the task.
         new_head: whether the files may lack the head.
+        thaw: whether tensors that the class freezes by itself are made trainable.
 
     Raises:
         TrainerError: ModelUnreadable, when weights are missing, corrupt or of other shapes.
@@ -73,7 +76,7 @@ def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head:
     try:
         if spec.init == "random":
             module: nn.Module = auto_class.from_config(config, dtype=dtype)
-            return module
+            return module.requires_grad_(True) if thaw else module
         module, found = auto_class.from_pretrained(
             folder,
             config=config,
@@ -85,6 +88,8 @@ def build(auto_class: Any, folder: Path, config: Any, spec: ModelSpec, new_head:
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own
         raise TrainerError(MODEL_UNREADABLE, f"no readable weights in {folder}: {error}", URI_FIELD) from error
+    if thaw:
+        module.requires_grad_(True)
     _check_found(module, found, folder, spec.blocks, new_head)
     return module
 

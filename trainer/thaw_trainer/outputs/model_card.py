@@ -66,6 +66,7 @@ def card_of(summary: RunSummary) -> str:
         simple_model=view.simple_model(summary),
         labels=list(enumerate(labels))[:LISTED_LABELS],
         more_labels=len(labels[LISTED_LABELS:]),
+        precisions=view.precision_rows(summary)[:LISTED_LABELS],
         rare=[row.label for row in classes if row.rows[2] < _FEW_ROWS],
         few_rows=_FEW_ROWS,
         best_epoch=best["epoch"] if best else None,

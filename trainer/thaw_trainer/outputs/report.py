@@ -40,6 +40,7 @@ def report_of(summary: RunSummary) -> str:
         simple_model=view.simple_model(summary),
         samples=view.samples(summary),
         episode=_episode(summary),
+        precisions=view.precision_rows(summary)[: view.LISTED_CLASSES],
         states=view.state_counts(summary),
         best_values=view.parameter_text(summary.best.parameters) if summary.best else "",
         curves=learning_curves(summary, summary.best) if summary.best else None,

@@ -128,6 +128,12 @@ def episode(summary: RunSummary) -> dict[str, list[Any]] | None:
     return found
 
 
+def precision_rows(summary: RunSummary) -> list[tuple[str, float | None]]:
+    """Labels of boxes and their average precision on the test images; None for one that none of them has."""
+    found: dict[str, float | None] = summary.final.get("test", {}).get("details", {}).get("averagePrecision") or {}
+    return list(found.items())
+
+
 def trial_rows(summary: RunSummary) -> list[TrialRow]:
     """The trials, the best first, those that failed last."""
     rows = [_trial_row(summary, record) for record in summary.records]

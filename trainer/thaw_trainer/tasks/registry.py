@@ -12,6 +12,7 @@ _MODULES = {
     "summarization": "thaw_trainer.tasks.summarization",
     "causal-lm": "thaw_trainer.tasks.causal_lm",
     "image-classification": "thaw_trainer.tasks.image_classification",
+    "object-detection": "thaw_trainer.tasks.object_detection",
     "face-recognition": "thaw_trainer.tasks.face_recognition",
     "reinforcement-learning": "thaw_trainer.tasks.reinforcement_learning",
     "audio-classification": "thaw_trainer.tasks.audio_classification",
