@@ -170,10 +170,9 @@ def test_the_card_lies_beside_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_each_task_has_a_card_whose_code_is_python(task: str, library: str) -> None:
     own = {"data.train": {"uri": "gymnasium://CartPole-v1"}} if TASKS[task].acts else {}
-    of_the_task = summary(
-        changes={"task": task} | own,
-        facts={"library": library, "labels": ["Ann", "Bob"], "image": {"size": 32}, "sound": {"rate": 8000}},
-    )
+    environment = {"id": "CartPole-v1", "arguments": {}, "attributes": {"gravity": 20}}
+    told = {"image": {"size": 32}, "sound": {"rate": 8000}, "testEnvironment": environment}
+    of_the_task = summary(changes={"task": task} | own, facts={"library": library, "labels": ["Ann", "Bob"], **told})
     card = card_of(of_the_task)
     ast.parse(code(card, "python"))
     assert front(card)["pipeline_tag"] == PIPELINE_TAGS.get(task, task)
