@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -48,10 +49,9 @@ def test_a_box_is_kept_as_shares_of_its_images_sides(tmp_path: Path) -> None:
     assert found.columns["crowd"] == [[False]]
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 30)] * 2), st.tuples(*[st.integers(1, 30)] * 2))
 def test_shares_of_the_sides_are_the_box_again(corner: tuple[int, int], sides: tuple[int, int]) -> None:
-    import tempfile
-
     (left, top), (width, height) = corner, sides
     with tempfile.TemporaryDirectory() as folder:
         found = read(one_picture(Path(folder), 61, 67, bbox=[left, top, width, height]))
