@@ -77,7 +77,7 @@ def pairs(out: Path, train: Rows, test: Rows) -> tuple[float, float, str]:
 
 def raises(out: Path, train: Rows, test: Rows) -> tuple[float, float, str]:
     """Micro F1 of the model, and of a logistic regression for each label on words and pairs of words."""
-    logits, names = outputs(out / "model", 96, [row["docstring"] for row in test])
+    logits, names = outputs(out / "model", 64, [row["docstring"] for row in test])
     labels = MultiLabelBinarizer(classes=list(names.values())).fit([])
     true = labels.transform([row["raises"] for row in test])
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)

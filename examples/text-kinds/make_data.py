@@ -23,7 +23,7 @@ from pathlib import Path
 
 LEFT_OUT = {"test", "tests", "site-packages", "lib2to3", "idlelib", "pydoc_data", "turtledemo", "ensurepip"}
 SHORTEST, LONGEST = 25, 110
-PAIRS = 1_500
+PAIRS = 1_000
 FEWEST_RAISES = 25
 """Functions that raise an exception, at least, for it to be a label."""
 LARGEST = 100
