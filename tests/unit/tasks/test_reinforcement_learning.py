@@ -21,6 +21,7 @@ from tests.unit.outputs.summaries import summary
 from tests.unit.outputs.test_model_card import code
 from tests.unit.tiny_jobs import Killed, Run, die_after, run
 from thaw_api.job import FineTuneJobSpec
+from thaw_api.search_space import trial_spec
 from thaw_trainer.data import environments
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.freezing.layout import find_layout
@@ -411,6 +412,24 @@ def test_a_frozen_trunk_stays_and_the_head_learns(agent: Agent) -> None:
     after = built[0].state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"head.actions.weight", "head.actions.bias", "head.values.weight", "head.values.bias"}
+
+
+def test_a_search_over_policies_gives_each_trial_its_own(agent: Agent) -> None:
+    task = agent.task()
+    task.export(task.build(), agent.root / "pretrained")
+    choice = {"path": "model.uri", "choice": {"values": ["file:pretrained", "file:other"]}}
+    task.export(agent.task({"training.seed": 3}).build(), agent.root / "other")
+    spec = agent.spec({"model": {"uri": "file:pretrained"}, "search.parameters": [choice]})
+    prepared = prepare_job(spec, KIND, agent.files)
+    folders = [
+        KIND.open(trial, prepared.store_of(trial)).model_folder.name
+        for trial in (trial_spec(spec, {"model.uri": uri}) for uri in choice["choice"]["values"])  # type: ignore[index]
+    ]
+    assert folders == ["pretrained", "other"]
+
+
+def test_weights_in_bfloat16_train(agent: Agent) -> None:
+    assert np.isfinite(agent.run({"model.dtype": "bfloat16", "training.epochs": 1}).losses).all()
 
 
 @pytest.mark.parametrize(("reset", "moved"), [("values", {"values"}), ("all", {"values", "actions"})])

@@ -98,7 +98,7 @@ class Policy(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Scores [rows, size] (logits, or means), log standard deviations [rows, size or 0], and values [rows]."""
-        acting, judging = self.body(observations)
+        acting, judging = self.body(observations.to(self.head.actions.weight.dtype))
         spread = self.head.log_std.expand(observations.shape[0], -1)  # len() would fix it in an export
         return self.head.actions(acting).float(), spread.float(), self.head.values(judging).squeeze(-1).float()
 

@@ -21,8 +21,8 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_api.training import PpoSpec
 from thaw_trainer.data import environments
 from thaw_trainer.data.environments import EnvironmentFacts, Named, seed_of
-from thaw_trainer.data.store import Made, PreparedStore, digest, open_or_write
-from thaw_trainer.models import policy_files
+from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
+from thaw_trainer.models import policy_files, pretrained
 from thaw_trainer.models.policy import Policy, best_actions, bounded
 from thaw_trainer.tasks.actions import divergence, draw, entropy, log_probability
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Peers, Predictions, Share
@@ -273,7 +273,8 @@ class ReinforcementLearningKind:
         policy_files.read_config(folder, facts["train"], spec.model.init)
         for name in _SPLITS[1:]:
             policy_files.read_config(folder, facts[name], spec.model.init)
-        key = digest(_LAYOUT, spec.task, spec.manifest()["data"], spec.evaluation.episodes, gymnasium.__version__)
+        model = {path.name: file_digest(path) for path in pretrained.model_files(folder)}
+        key = digest(_LAYOUT, spec.task, spec.data.manifest(), spec.evaluation.episodes, gymnasium.__version__, model)
 
         def made(_: Path) -> Made:
             episodes = spec.evaluation.episodes or _EPISODES
