@@ -2,7 +2,7 @@
 
     python make_data.py data
 
-- names.csv: English names of countries, languages, scripts and currencies, each with its name in one of six Romance
+- names.csv: English names of countries, languages, scripts and currencies, each with its name in one of three Romance
   languages, whose code stands before it: what the small model is first trained on;
 - italian.csv: the same names in Italian, which it has never seen;
 - model/: a tokenizer fitted on names.csv, and the configuration of a small T5.
@@ -21,7 +21,7 @@ from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, T5Config
 
-KNOWN = ("es", "pt", "fr", "ca", "gl", "ro")
+KNOWN = ("es", "pt", "fr")
 NEW = "it"
 VOCABULARY = 800
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"

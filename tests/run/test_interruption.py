@@ -85,3 +85,13 @@ def test_two_runs_into_one_folder_do_not_mix(workspace: Workspace) -> None:
     first.wait(timeout=30)
     assert second.returncode != 0
     assert "another run" in second.stderr
+
+
+def test_checkpoints_that_no_journal_knows_of_are_not_gone_on_from(workspace: Workspace) -> None:
+    for lr in (1e-3, 1e-4):
+        workspace.write(training={"epochs": 2, "optimizer": {"lr": lr}}, search={})
+        done = workspace.thaw("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (workspace.output / "journal.jsonl").rename(workspace.folder / f"journal-{lr}")
+        (workspace.output / "result.json").unlink()
+    assert len(workspace.trained()) == 4

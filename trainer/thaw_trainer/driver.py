@@ -189,8 +189,12 @@ def _prepare(spec: FineTuneJobSpec, roots: UriRoots, output: OutputFolder) -> "P
 
 
 def _open_journal(spec: FineTuneJobSpec, prepared: "Prepared", output: OutputFolder) -> Journal:
-    """The folder's journal, which belongs to this manifest and these inputs by content, or to none yet."""
-    return Journal(output.journal, digest(_fixed(spec), prepared.key()), manifest=digest(_fixed(spec)))
+    """The folder's journal, which belongs to this manifest and these inputs by content, or to none yet: then no
+    checkpoint does either."""
+    journal = Journal(output.journal, digest(_fixed(spec), prepared.key()), manifest=digest(_fixed(spec)))
+    if not journal.interrupted:
+        output.remove_checkpoints()
+    return journal
 
 
 def _fixed(spec: FineTuneJobSpec) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from thaw_trainer.disk import writing
 from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, TrainerError
 
 
@@ -64,6 +66,12 @@ class OutputFolder:
     def checkpoints(self, trial: str) -> Path:
         """Checkpoints of one trial."""
         return self.root / "checkpoints" / trial
+
+    def remove_checkpoints(self) -> None:
+        """Of all trials: without a journal nobody knows what they were of."""
+        with writing(self.root):
+            if (self.root / "checkpoints").is_dir():
+                shutil.rmtree(self.root / "checkpoints")
 
     def first_phase(self, key: str) -> Path:
         """The checkpoint of a first phase that several trials share."""
