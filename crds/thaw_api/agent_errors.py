@@ -21,7 +21,7 @@ def agent_errors(spec: FineTuneJobSpec, acts: bool) -> list[FieldError]:
         if source is not None and source.is_environment != acts
     ]
     if acts:
-        return errors + _division_errors(spec)
+        return errors + _what_agents_lack(spec) + _division_errors(spec)
     given = (
         ("spec.training.ppo", spec.training.ppo),
         ("spec.evaluation.episodes", spec.evaluation.episodes),
@@ -29,6 +29,21 @@ def agent_errors(spec: FineTuneJobSpec, acts: bool) -> list[FieldError]:
     )
     message = f"task {spec.task} has no agent; reinforcement-learning has"
     return errors + [FieldError(path, message) for path, value in given if value is not None]
+
+
+def _what_agents_lack(spec: FineTuneJobSpec) -> list[FieldError]:
+    training = spec.training
+    refused = (
+        (training.precision != "float32", "training.precision", "an agent acts and learns in float32"),
+        (training.sharding != "none", "training.sharding", "an agent's workers act by themselves, each with all of it"),
+        (spec.model.head.dropout is not None, "model.head.dropout", "a policy has no dropout"),
+        (
+            bool(training.ppo and training.ppo.pretrained_weight) and spec.model.init == "random",
+            "training.ppo.pretrainedWeight",
+            "with model.init: random there is no pretrained policy to stay near",
+        ),
+    )
+    return [FieldError(f"spec.{path}", message) for is_asked, path, message in refused if is_asked]
 
 
 def _division_errors(spec: FineTuneJobSpec) -> list[FieldError]:

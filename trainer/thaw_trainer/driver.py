@@ -191,10 +191,9 @@ def _prepare(spec: FineTuneJobSpec, roots: UriRoots, output: OutputFolder) -> "P
 def _open_journal(spec: FineTuneJobSpec, prepared: "Prepared", output: OutputFolder) -> Journal:
     """The folder's journal, which belongs to this manifest and these inputs by content, or to none yet: then no
     checkpoint does either."""
-    journal = Journal(output.journal, digest(_fixed(spec), prepared.key()), manifest=digest(_fixed(spec)))
-    if not journal.interrupted:
-        output.remove_checkpoints()
-    return journal
+    return Journal(
+        output.journal, digest(_fixed(spec), prepared.key()), digest(_fixed(spec)), output.remove_checkpoints
+    )
 
 
 def _fixed(spec: FineTuneJobSpec) -> dict[str, Any]:

@@ -114,6 +114,14 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "training.ppo.environments",
         "6 are not divided evenly by 4 (workersPerTrial times gradientAccumulation)",
     ),
+    (AGENT | {"training.precision": "bfloat16"}, "training.precision", "an agent acts and learns in float32"),
+    (AGENT | {"training.sharding": "full"}, "training.sharding", "an agent's workers act by themselves"),
+    (AGENT | {"model.head": {"dropout": 0.1}}, "model.head.dropout", "a policy has no dropout"),
+    (
+        AGENT | {"model.init": "random", "training.ppo": {"pretrainedWeight": 0.1}},
+        "training.ppo.pretrainedWeight",
+        "with model.init: random there is no pretrained policy to stay near",
+    ),
     (
         AGENT | {"training.batchSize": 12},
         "training.batchSize",

@@ -50,3 +50,12 @@ def test_a_folder_that_cannot_be_made_is_the_outputs_error(tmp_path: Path) -> No
     with pytest.raises(TrainerError, match="cannot be written") as caught, OutputFolder(tmp_path / "file").locked():
         pass
     assert (caught.value.field, caught.value.cause) == ("spec.output.uri", "infrastructure")
+
+
+def test_checkpoints_are_removed_and_nothing_beside_them(tmp_path: Path) -> None:
+    output = OutputFolder(tmp_path)
+    for folder in (output.checkpoints("trial-0003"), output.first_phase("key"), output.checkpoints("of-somebody")):
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text("{}", encoding="utf-8")
+    output.remove_checkpoints()
+    assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["of-somebody"]

@@ -49,6 +49,13 @@ def test_a_new_journal_is_not_an_interrupted_one(file: Path) -> None:
     assert not Journal(file, "job").interrupted
 
 
+def test_what_a_new_journal_wants_done_is_done_before_it_is_there(file: Path) -> None:
+    told: list[bytes] = []
+    for _ in range(2):
+        Journal(file, "job", on_new=lambda: told.append(file.read_bytes())).close()
+    assert told == [b""], "once, and before the first line"
+
+
 @given(st.text(max_size=20), st.text(max_size=20) | st.floats(allow_nan=False) | st.integers() | st.booleans())
 def test_a_journal_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, message: str, value: Any) -> None:
     file = tmp_path_factory.mktemp("journal") / "journal.jsonl"

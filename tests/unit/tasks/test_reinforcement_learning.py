@@ -204,13 +204,14 @@ def test_the_loss_is_that_of_stable_baselines3(tmp_path: Path) -> None:
 
 def test_the_pretrained_policy_holds_the_new_one_back(tmp_path: Path) -> None:
     agent = Agent(tmp_path)
+    torch.manual_seed(0)
     agent.task().export(agent.task().build(), tmp_path / "pretrained")
     own = {"model": {"uri": "file:pretrained", "head": {"reset": "all"}}}
     ppo = {"environments": 4, "rolloutSteps": 64}
     free, held = (agent.task(own | {"training.ppo": ppo | {"pretrainedWeight": weight}}) for weight in (0.0, 2.0))
     model: Any = free.build().eval()
     with torch.no_grad():
-        model.head.actions.weight.mul_(100)
+        model.head.actions.weight.mul_(300)
     free.follow(model, Gang())
     batch = next(iter(free.batches("train", 0, Share())))
     losses = [float(task.step(model, batch, CPU)[0].detach()) for task in (free, held)]
@@ -535,6 +536,10 @@ def test_changes_of_an_environment_are_made(tmp_path: Path) -> None:
         ("gymnasium://CartPole-v1?gravty=20", "no number 'gravty' to change; it has .*gravity"),
         ("gymnasium://CartPole-v1?gravity=high", "no number 'gravity' to change"),
         ("gymnasium://CartPole-v1?gravity", "no environment"),
+        ("gymnasium://CartPole-v1?max_episode_steps=-1", "have no end|no environment"),
+        ("gymnasium://CartPole-v1?max_episode_steps=0", "have no end|no environment"),
+        ("gymnasium://FrozenLake-v1?map_name=9x9", "no environment 'FrozenLake-v1' as it is changed"),
+        ("gymnasium://Pendulum-v1?g=abc", "Pendulum-v1 cannot be played"),
         ("gymnasium://Endless-v0", "have no end: say [?]max_episode_steps=1000"),
     ],
 )
@@ -572,6 +577,21 @@ def test_a_folder_that_describes_no_policy_is_refused(agent: Agent, written: dic
     with pytest.raises(TrainerError, match=says) as refused:
         agent.task()
     assert refused.value.field == "spec.model.uri"
+
+
+def test_numbers_that_a_search_puts_together_and_that_do_not_go_together_are_named(agent: Agent) -> None:
+    spec = agent.spec()
+    folder = KIND.prepare(spec, agent.files)
+    odd = spec.model_copy(update={"training": spec.training.model_copy(update={"batch_size": 20})})
+    with pytest.raises(TrainerError, match="64 are not divided evenly by 5") as refused:
+        KIND.open(odd, folder)
+    assert refused.value.field == "spec.training.ppo.rolloutSteps"
+
+
+def test_a_test_environment_of_another_kind_is_named(agent: Agent) -> None:
+    with pytest.raises(TrainerError, match="others than in train") as refused:
+        agent.task({"data.test": {"uri": "gymnasium://Acrobot-v1"}})
+    assert refused.value.field == "spec.data.test.uri"
 
 
 def test_weights_that_are_cut_short_are_refused_before_training(agent: Agent) -> None:

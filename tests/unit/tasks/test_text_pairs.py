@@ -193,6 +193,25 @@ def test_lora_trains_and_is_exported_merged(tmp_path: Path) -> None:
     assert task.metrics({"loss": np.ones(2), "tokens": np.asarray([1, 3])}, full=False) == {"loss": 0.5}
 
 
+def test_what_a_model_was_told_for_other_texts_is_forgotten(tmp_path: Path) -> None:
+    job = PairJob(tmp_path, family="bart")
+    file = tmp_path / "model" / "generation_config.json"
+    told = json.loads(file.read_text("utf-8")) | {"min_length": 9, "repetition_penalty": 2.0, "no_repeat_ngram_size": 3}
+    file.write_text(json.dumps(told), encoding="utf-8")
+    chosen = job.task().build().generation_config
+    assert (chosen.min_length, chosen.repetition_penalty, chosen.no_repeat_ngram_size) == (0, 1.0, 0)  # type: ignore[union-attr]
+
+
+def test_samples_are_the_first_test_rows(jobs: dict[str, PairJob]) -> None:
+    task = jobs["t5"].task()
+    model = task.build().eval()
+    found = predict_split(model, task, "test", Gang(), task.spec.training)
+    assert found is not None
+    samples = task.samples(model, CPU)
+    assert [each["model"] for each in samples] == found["written"][:3].tolist()
+    assert [each["text"] for each in samples] == found["target"][:3].tolist()
+
+
 def test_an_instruction_stands_before_each_source(jobs: dict[str, PairJob]) -> None:
     plain = jobs["t5"].task()
     told = jobs["t5"].task({"data.features": [{"instruction": {"text": "old far "}}]})
@@ -290,6 +309,7 @@ def test_metrics_are_those_of_torchmetrics(targets: list[str], random: Any) -> N
 
 def test_words_of_any_script_count() -> None:
     assert summary_metrics(["старый дом"], ["старый дом"])["rouge2"] == 1
+    assert summary_metrics(["हिन्दी भाषा"], ["हिन्दी"])["rouge1"] == pytest.approx(2 / 3)
     assert summary_metrics(["Le café d'été"], ["le cafe d ete"])["rouge1"] == pytest.approx(2 / 4)
 
 
@@ -387,7 +407,9 @@ def test_a_model_of_many_languages_is_told_which(tmp_path: Path) -> None:
     (batch, *_) = task.batches("test", 0, Share())
     with torch.inference_mode():
         written = task.write(model, batch, CPU, full=True)["written"]
-    assert set(written[:, 1].tolist()) == {french}
+    assert set(written[:, 0].tolist()) == {french}, "as it began when it was trained"
+    with pytest.raises(TrainerError, match="no language 'a'"):
+        job.task({"data.features": [{"languages": {"source": "de_DE", "target": "a"}}]})  # a piece of words
 
 
 @pytest.mark.parametrize("name", ["translation", "summarization"])

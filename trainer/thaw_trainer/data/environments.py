@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from thaw_trainer.errors import DATA_INVALID, DATA_NOT_FOUND, TrainerError
 
 _STEPS = "max_episode_steps"
+_DRAWN = 8
+"""Numbers of an observation that are kept to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ def parse(uri: str, field: str) -> Named:
         spec = gymnasium.spec(name)
         creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
         known = inspect.signature(creator).parameters if creator else {}
-        plain = gymnasium.make(name, disable_env_checker=True)
+        arguments = {key: value for key, value in changes.items() if key in known or key == _STEPS}
+        plain = gymnasium.make(name, disable_env_checker=True, **arguments)
     except Exception as error:  # gymnasium's own errors, and of whatever module the environment is in
-        message = f"no environment {name!r}: {type(error).__name__}: {error}"
+        message = f"no environment {name!r}{' as it is changed' if query else ''}: {type(error).__name__}: {error}"
         raise TrainerError(DATA_NOT_FOUND, message, field) from error
-    arguments = {key: value for key, value in changes.items() if key in known or key == _STEPS}
     attributes = {key: value for key, value in changes.items() if key not in arguments}
     with plain:
         for key, value in attributes.items():
@@ -84,7 +86,7 @@ def parse(uri: str, field: str) -> Named:
                     DATA_INVALID, f"{name} has no number {key!r} to change; it has {', '.join(sorted(takes))}", field
                 )
         limit = arguments.get(_STEPS) or (plain.spec.max_episode_steps if plain.spec else None)
-    if not limit:
+    if type(limit) is not int or limit < 1:
         message = f"episodes of {name} have no end: say ?{_STEPS}=1000"
         raise TrainerError(DATA_INVALID, message, field)
     return Named(name, arguments, attributes)
@@ -127,8 +129,14 @@ def facts_of(named: Named, field: str) -> EnvironmentFacts:
     """
     from gymnasium.spaces import Box, Discrete
 
-    with make(named) as environment:
-        observations, actions = environment.observation_space, environment.action_space
+    try:
+        with make(named) as environment:
+            observations, actions = environment.observation_space, environment.action_space
+            environment.reset(seed=0)
+            environment.step(actions.sample())
+    except Exception as error:  # of whatever code the environment is
+        message = f"{named.id} cannot be played: {type(error).__name__}: {error}"
+        raise TrainerError(DATA_INVALID, message, field) from error
     size = int(np.prod(observations.shape))
     if isinstance(actions, Discrete):
         return EnvironmentFacts(size, "discrete", int(actions.n), int(actions.start))
@@ -162,15 +170,17 @@ def episode_returns(named: Named, seeds: list[int], act: Any) -> tuple[NDArray[n
     return returns, lengths
 
 
-def first_episode(named: Named, seed: int, act: Any) -> dict[str, list[Any]]:
-    """One episode step by step: `observations`, `actions` and `rewards`; see `episode_returns`."""
-    told: dict[str, list[Any]] = {"observations": [], "actions": [], "rewards": []}
+def first_episode(named: Named, seed: int, act: Any) -> dict[str, Any]:
+    """One episode step by step, to be drawn: `observations` (the first of so many `numbers`), `actions` and `rewards`;
+    see `episode_returns`."""
+    told: dict[str, Any] = {"observations": [], "actions": [], "rewards": []}
     with make(named) as environment:
         observation, _ = environment.reset(seed=seed)
         over = False
         while not over:
             action = act(observation[None])[0]
-            told["observations"].append(np.asarray(observation, dtype=np.float64).tolist())
+            told["numbers"] = len(observation)
+            told["observations"].append(np.asarray(observation[:_DRAWN], dtype=np.float64).tolist())
             observation, reward, terminated, truncated, _ = environment.step(action)
             told["actions"].append(np.asarray(action).tolist())
             told["rewards"].append(float(reward))

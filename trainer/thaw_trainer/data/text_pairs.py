@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.batches import fit_widths
@@ -15,6 +16,8 @@ from thaw_trainer.data.tables import read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models.pretrained import URI_FIELD
 
+_AT_A_TIME = 1000
+"""Texts that are tokenized in one call: what a tokenizer knows of each is many times its tokens."""
 _ROWS_OF_A_CLASS = 32
 """A length class has this many training rows at least."""
 
@@ -89,7 +92,8 @@ def make_pairs(
         ),
         "widths": widths,
         "targetWidths": {
-            name: _target_widths(widths, lengths["input_ids"][name], lengths["labels"][name]) for name in SPLITS
+            name: _target_widths(widths, lengths["input_ids"][name], lengths["labels"][name], limits[1])
+            for name in SPLITS
         },
         "maxTokens": limits[0],
         "padToken": tokenizer.pad_token_id,
@@ -99,12 +103,17 @@ def make_pairs(
     return facts, tables
 
 
-def _tokens(tokenizer: Any, texts: list[str], limit: int, as_target: bool = False) -> tuple[list[list[int]], int]:
+def _tokens(
+    tokenizer: Any, texts: list[str], limit: int, as_target: bool = False
+) -> tuple[list[NDArray[np.int32]], int]:
     """Each text's tokens, and how many texts were cut."""
 
-    def tokenize(chosen: Sequence[str], **options: Any) -> list[list[int]]:
-        given = {"text_target" if as_target else "text": list(chosen)}
-        found: list[list[int]] = tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]
+    def tokenize(chosen: Sequence[str], **options: Any) -> list[NDArray[np.int32]]:
+        found = []
+        for first in range(0, len(chosen), _AT_A_TIME):
+            given = {"text_target" if as_target else "text": list(chosen[first : first + _AT_A_TIME])}
+            rows = tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]
+            found += [np.asarray(row, dtype=np.int32) for row in rows]
         return found
 
     tokens = tokenize(texts)
@@ -119,9 +128,9 @@ def _tokens(tokenizer: Any, texts: list[str], limit: int, as_target: bool = Fals
     return tokens, len(long)
 
 
-def _target_widths(widths: list[int], sources: Any, targets: Any) -> list[int]:
+def _target_widths(widths: list[int], sources: NDArray[np.int32], targets: NDArray[np.int32], limit: int) -> list[int]:
     """The padded length of targets in each class of sources: of the longest one, and a multiple of 8. Each split has
     its own, so that held-out rows decide nothing about how training rows are computed."""
     classes = np.searchsorted(widths, sources)
     longest = [int(targets[classes == index].max(initial=1)) for index in range(len(widths))]
-    return [-(-length // 8) * 8 for length in longest]
+    return [min(-(-length // 8) * 8, limit) for length in longest]

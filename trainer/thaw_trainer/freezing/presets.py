@@ -65,7 +65,7 @@ def without_head(phases: list[PhaseSpec]) -> list[PhaseSpec]:
         if (train := [selector for selector in phase.train if selector != "head"])
     ]
     if not found:
-        message = "the model has no head of its own: its output layer is its embeddings'; use last-n or gradual"
+        message = "the model has no head of its own: its output layer is its embeddings'; use last-n"
         raise TrainerError(SCHEDULE_INVALID, message, "spec.freezing.preset")
     return found
 

@@ -42,4 +42,6 @@ class CountedOnly:
             self._places = None
 
     def _pick(self, head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        return None if self._places is None else (inputs[0][self._places], *inputs[1:])
+        if self._places is None or inputs[0].ndim != 3:  # a head of another kind computes everything
+            return None
+        return (inputs[0][self._places], *inputs[1:])

@@ -72,7 +72,7 @@ def read_config(folder: Path, facts: EnvironmentFacts, init: str) -> PolicyConfi
             raise ValueError("policy and value are lists of layers' sizes")
         if config.activation not in get_args(Activation):
             raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"{folder / 'config.json'} describes no policy: {error}"
         raise TrainerError(MODEL_UNREADABLE, message, URI_FIELD) from error
     difference = config.difference(facts)

@@ -13,6 +13,14 @@ from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models import pretrained
 
 _LANGUAGES = "spec.data.features"
+_NO_LIMITS = {
+    "min_length": 0,
+    "min_new_tokens": None,
+    "repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0,
+    "diversity_penalty": 0.0,
+    "num_beam_groups": 1,
+}
 
 
 def load_tokenizer(folder: Path, languages: Languages | None) -> Any:
@@ -37,10 +45,10 @@ def load_tokenizer(folder: Path, languages: Languages | None) -> Any:
 
 
 def language_token(tokenizer: Any, code: str) -> int | None:
-    """The token that stands for a language; None: there is none."""
-    vocabulary = tokenizer.get_vocab()
-    found = (vocabulary.get(name) for name in (code, f"__{code}__"))  # M2M100 writes __fr__
-    return next((int(token) for token in found if token is not None), None)
+    """The token that stands for a language, not a piece of a word that is spelled like it; None: there is none."""
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    named = (name for name in (f"__{code}__", code) if name in special)  # M2M100 writes __fr__
+    return next((int(tokenizer.convert_tokens_to_ids(name)) for name in named), None)
 
 
 def load_config(folder: Path, spec: ModelSpec) -> Any:
@@ -82,22 +90,28 @@ def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
     return pretrained.build(_auto_class(), folder, config, spec, new_head=False)
 
 
-def set_generation(model: Any, spec: GenerationSpec, longest: int, first_token: int | None) -> None:
-    """Has `model.generate` write as the spec says; what is exported says so too.
+def set_generation(model: Any, spec: GenerationSpec, longest: int, begins: int, language: int | None) -> None:
+    """Has `model.generate` write as the spec says and nothing else; what is exported says so too.
 
     Args:
         longest: tokens of a text at most, where the spec does not say.
-        first_token: what every text begins with; None: the model's own.
+        begins: the token that the decoder begins with in training.
+        language: the token that then stands for the language, where targets begin with it.
     """
     chosen = model.generation_config
+    # What fits the texts that a model was pretrained for, such as summaries of 56 tokens at least, fits no others.
+    for name, nothing in _NO_LIMITS.items():
+        if getattr(chosen, name, None) is not None:
+            setattr(chosen, name, nothing)
     chosen.num_beams, chosen.do_sample = spec.beams, False
     chosen.early_stopping = spec.beams > 1
     chosen.length_penalty, chosen.no_repeat_ngram_size = spec.length_penalty, spec.no_repeat_ngram
     # Of the two limits, transformers warns when both are set.
     chosen.max_new_tokens, chosen.max_length = spec.max_tokens or longest, None
     chosen.temperature = chosen.top_k = chosen.top_p = None  # of sampling; refused beside do_sample=False
-    if first_token is not None:
-        chosen.forced_bos_token_id = first_token
+    chosen.decoder_start_token_id = begins
+    if language is not None:
+        chosen.forced_bos_token_id = language
 
 
 def decoder_inputs(empty: Any, targets: torch.Tensor) -> torch.Tensor:

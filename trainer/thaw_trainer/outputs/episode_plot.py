@@ -5,12 +5,10 @@ from typing import Any
 from thaw_trainer.outputs.svg import ACCENT, INK, MUTED, Plot, draw
 
 _WIDTH = 380
-_MOST_OBSERVATIONS = 8
-"""More lines in one panel cannot be told apart."""
 _STYLES = ("-", "--", ":", "-.")
 
 
-def episode_plot(episode: dict[str, list[Any]]) -> Plot | None:
+def episode_plot(episode: dict[str, Any]) -> Plot | None:
     """Panels for observations, actions and the summed rewards; None for an episode without steps."""
     steps = range(len(episode["rewards"]))
     if not steps:
@@ -22,10 +20,10 @@ def episode_plot(episode: dict[str, list[Any]]) -> Plot | None:
         from matplotlib.ticker import MaxNLocator
 
         observations, actions, rewards = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
-        for index, column in enumerate(seen[:_MOST_OBSERVATIONS]):
+        for index, column in enumerate(seen):
             colour = ACCENT if index % 2 else INK
             observations.plot(steps, column, color=colour, lw=1.1, ls=_STYLES[index // 2 % len(_STYLES)])
-        of = f"the first {_MOST_OBSERVATIONS} of {len(seen)}" if len(seen) > _MOST_OBSERVATIONS else f"{len(seen)}"
+        of = f"the first {len(seen)} of {episode['numbers']}" if episode["numbers"] > len(seen) else f"{len(seen)}"
         observations.set_title(f"observations ({of} numbers)")
         for numbers in zip(*acted, strict=True):
             actions.step(steps, numbers, color=MUTED, lw=0.8, where="post")

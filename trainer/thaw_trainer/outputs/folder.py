@@ -70,8 +70,9 @@ class OutputFolder:
     def remove_checkpoints(self) -> None:
         """Of all trials: without a journal nobody knows what they were of."""
         with writing(self.root):
-            if (self.root / "checkpoints").is_dir():
-                shutil.rmtree(self.root / "checkpoints")
+            for pattern in ("trial-*", "first-phase-*"):
+                for folder in (self.root / "checkpoints").glob(pattern):
+                    shutil.rmtree(folder)
 
     def first_phase(self, key: str) -> Path:
         """The checkpoint of a first phase that several trials share."""

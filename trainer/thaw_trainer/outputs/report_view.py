@@ -122,9 +122,9 @@ def samples(summary: RunSummary) -> list[dict[str, str]]:
     return found
 
 
-def episode(summary: RunSummary) -> dict[str, list[Any]] | None:
+def episode(summary: RunSummary) -> dict[str, Any] | None:
     """The test episode that the model shows, of an agent."""
-    found: dict[str, list[Any]] | None = summary.final.get("test", {}).get("details", {}).get("episode")
+    found: dict[str, Any] | None = summary.final.get("test", {}).get("details", {}).get("episode")
     return found
 
 

@@ -5,6 +5,7 @@ Ray Tune saves its own state every ten seconds at best; a run that is killed goe
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -42,12 +43,13 @@ class TrialRecord:
 class Journal:
     """The journal of one output folder."""
 
-    def __init__(self, file: Path, job: str, manifest: str = "") -> None:
+    def __init__(self, file: Path, job: str, manifest: str = "", on_new: Callable[[], None] = lambda: None) -> None:
         """Opens the journal, or begins it.
 
         Args:
             job: digest of what may not change between two runs into the same folder.
             manifest: digest of the part of it that is known before the data is read.
+            on_new: called before a new journal's first line is written.
 
         Raises:
             TrainerError: OutputOfAnotherJob.
@@ -68,6 +70,7 @@ class Journal:
         self.interrupted = bool(lines)
         self._file = file.open("a", encoding="utf-8")
         if not lines:
+            on_new()
             self._write({"event": "job", "job": job, "manifest": manifest})
 
     def begin(self, record: TrialRecord) -> None:

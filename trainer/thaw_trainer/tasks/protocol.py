@@ -125,8 +125,9 @@ class WritesText(Protocol):
 class ShowsEpisode(Protocol):
     """A task that can show how its model acts."""
 
-    def episode(self, model: nn.Module, device: torch.device) -> dict[str, list[Any]]:
-        """The first test episode, step by step: `observations` (lists of numbers), `actions` and `rewards`."""
+    def episode(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
+        """The first test episode, step by step: lists `observations` (the first of so many `numbers`), `actions` and
+        `rewards`."""
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
 """Reinforcement learning: a policy acts in an environment of gymnasium and learns from its rewards (PPO).
 
 Every number that is drawn is a function of the seed, the epoch, the rollout and the environment's number: what is
-trained on depends neither on how many workers share the environments nor on an interruption between two epochs.
+trained on depends neither on an interruption between two epochs nor, but for rounding, on how many workers share the
+environments.
 """
 
 import copy
@@ -17,11 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from thaw_api.agent_errors import agent_errors
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.training import PpoSpec
 from thaw_trainer.data import environments
 from thaw_trainer.data.environments import EnvironmentFacts, Named, seed_of
 from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
+from thaw_trainer.errors import DATA_INVALID, TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.models import policy_files, pretrained
 from thaw_trainer.models.policy import Policy, best_actions, bounded
 from thaw_trainer.tasks.actions import divergence, draw, entropy, log_probability
@@ -62,6 +65,8 @@ class ReinforcementLearning:
     """One trial's policy and environments."""
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
+        for error in agent_errors(spec, acts=True):  # a search may put numbers together that do not go together
+            raise TrainerError(TRIAL_SPEC_INVALID, error.message, error.path)
         self.spec, self.store = spec, PreparedStore(folder)
         self.ppo = spec.training.ppo or PpoSpec()
         self.model_folder = Path(self.store.facts["modelFolder"])
@@ -124,7 +129,7 @@ class ReinforcementLearning:
         """See Task."""
         return {"meanLength": float(predictions["length"].mean())}
 
-    def episode(self, model: nn.Module, device: torch.device) -> dict[str, list[Any]]:
+    def episode(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
         """See ShowsEpisode."""
         first = next(self._episodes("test", Share()))
         with torch.inference_mode():
@@ -174,6 +179,8 @@ class ReinforcementLearning:
             observations, _ = vector.reset(seed=[seed_of(seed, _BEGIN, epoch, number) for number in own])
             for turn in range(ppo.rollouts):
                 noise = self._noise(epoch, turn, own).to(device)
+                was_training = model.training
+                model.eval()  # an adapter's dropout would be noise in the actions' probabilities
                 with torch.no_grad():
                     rollout, observations = collect(
                         model,
@@ -185,6 +192,7 @@ class ReinforcementLearning:
                         ppo.gae_lambda,
                         device,
                     )
+                model.train(was_training)
                 rollout = replace(rollout, advantages=_normalized(rollout.advantages, peers))
                 for turn_pass in range(ppo.passes):
                     orders = {
@@ -272,7 +280,9 @@ class ReinforcementLearningKind:
         facts = {name: environments.facts_of(each, f"spec.data.{name}.uri") for name, each in named.items()}
         policy_files.read_config(folder, facts["train"], spec.model.init)
         for name in _SPLITS[1:]:
-            policy_files.read_config(folder, facts[name], spec.model.init)
+            if facts[name] != facts["train"]:
+                message = f"observations or actions are others than in train: {facts[name]}, and {facts['train']}"
+                raise TrainerError(DATA_INVALID, message, f"spec.data.{name}.uri")
         model = {path.name: file_digest(path) for path in pretrained.model_files(folder)}
         key = digest(_LAYOUT, spec.task, spec.data.manifest(), spec.evaluation.episodes, gymnasium.__version__, model)
 

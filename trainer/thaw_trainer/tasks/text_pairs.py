@@ -23,7 +23,7 @@ from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.data.text_pairs import make_pairs, pair_reader
 from thaw_trainer.models import pretrained, text_writer
 from thaw_trainer.models.counted_only import CountedOnly
-from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions, Share
+from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
 from thaw_trainer.tasks.row_task import RowTask
 from thaw_trainer.tasks.token_files import prepare_tokens
 from thaw_trainer.tasks.token_losses import token_losses
@@ -127,8 +127,12 @@ class TextPairTask(RowTask[PairBatch]):
         """See Task."""
         model = text_writer.build(self.model_folder, self._config, self.spec.model)
         generation, languages = self.spec.evaluation.generation or GenerationSpec(), _languages(self.spec)
-        first = text_writer.language_token(self.tokenizer, languages.target) if languages else None
-        text_writer.set_generation(model, generation, self.store.facts["longestTarget"], first)
+        target = torch.tensor([self.tokenizer(text_target="a")["input_ids"]])
+        begins = int(text_writer.decoder_inputs(self._empty, target)[0, 0])
+        language = text_writer.language_token(self.tokenizer, languages.target) if languages else None
+        # Some families put the language behind a target: then the decoder begins with it.
+        first = language if target[0, 0] == language else None
+        text_writer.set_generation(model, generation, self.store.facts["longestTarget"], begins, first)
         self._counted_only.attach(model)
         return model
 
@@ -189,15 +193,15 @@ class TextPairTask(RowTask[PairBatch]):
 
     def samples(self, model: nn.Module, device: torch.device) -> list[dict[str, str]]:
         """See ShowsSamples: the first test rows."""
-        first = self.sweep("test", Share())[0]
-        batch = self.collate("test", BatchPlan(first.rows[:_SAMPLES], min(first.filled, _SAMPLES), first.width))
-        with torch.inference_mode():
-            written = self._decoded(self._generate(model, batch, device))
-        prompts = self._decoded(torch.from_numpy(batch.input_ids[: len(written)]))
-        return [
-            {"prompt": prompt, "model": text, "text": target}
-            for prompt, text, target in zip(prompts, written, batch.texts, strict=False)
-        ]
+        samples = []
+        for row, length in enumerate(self.lengths("test")[:_SAMPLES]):
+            width = int(self.widths[np.searchsorted(self.widths, length)])
+            batch = self.collate("test", BatchPlan(np.asarray([row]), 1, width))
+            with torch.inference_mode():
+                (text,) = self._decoded(self._generate(model, batch, device))
+            (prompt,) = self._decoded(torch.from_numpy(batch.input_ids))
+            samples.append({"prompt": prompt, "model": text, "text": batch.texts[0]})
+        return samples
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """See Task: Hugging Face layout; `generate` then writes as it was measured."""

@@ -1,9 +1,7 @@
 """Metrics of texts that a model has written beside those that it should have written."""
 
-import re
+import unicodedata
 from typing import Any
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 def translation_metrics(targets: list[str], written: list[str]) -> dict[str, float]:
@@ -27,9 +25,10 @@ def summary_metrics(targets: list[str], written: list[str]) -> dict[str, float]:
 
 
 class Words:
-    """Words of any script. rouge-score's own splits at whatever is not a to z or a digit, so a text in Cyrillic would
-    have none."""
+    """Words of any script that has spaces between them. rouge-score's own splits at whatever is not a to z or a digit,
+    so a text in Cyrillic would have none."""
 
     def tokenize(self, text: str) -> list[Any]:
         """Lower-case words, in order."""
-        return _WORD.findall(text.lower())
+        composed = unicodedata.normalize("NFC", text.lower())
+        return "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in composed).split()
