@@ -1,14 +1,13 @@
 """`thaw run`: a manifest to a fine-tuned model on this machine."""
 
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from thaw_api import FieldError, FineTuneJob, InvalidManifest, read_jobs
 from thaw_api.availability import cluster_only_fields
+from thaw_cli.interrupts import Interrupts
 from thaw_cli.printing import Format, print_errors, print_object
 
 FAILED, INVALID, INTERRUPTED = 1, 2, 130
@@ -41,10 +40,11 @@ def run_manifest(file: Path, output: Path | None, overrides: list[str], fmt: For
 
     for field in cluster_only_fields(job.spec):
         print(f"{file}: {field}: read on a cluster only", file=sys.stderr)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    interrupts = Interrupts()
+    interrupts.listen()
     try:
         with open_console(sys.stderr if fmt in ("json", "yaml", "name") else sys.stdout) as observer:
-            result = run_job(job, Site(UriRoots(file.absolute().parent)), root, observer)
+            result = run_job(job, Site(UriRoots(file.absolute().parent)), root, interrupts.checked(observer))
     except InputError as error:
         print_errors(str(file), [FieldError(error.error.field, error.error.message)])
         return INVALID
@@ -89,8 +89,3 @@ def _print_result(result: dict[str, Any], root: Path, fmt: Format) -> None:
         from thaw_trainer.reporting.lines import result_lines
 
         print("\n".join(result_lines(result, root)))
-
-
-def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """A termination leaves as clean a state as Ctrl-C."""
-    raise KeyboardInterrupt
