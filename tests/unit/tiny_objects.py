@@ -20,7 +20,7 @@ from thaw_trainer.uris import UriRoots
 
 SIZE = 32
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
-QUERIES = 6
+QUERIES = 7  # with 16 patches and [CLS], YOLOS reads 24 tokens: of a multiple of 8, every CPU computes each row alike
 Coco = dict[str, Any]
 
 
