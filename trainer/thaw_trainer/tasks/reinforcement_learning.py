@@ -29,7 +29,7 @@ from thaw_trainer.models import policy_files, pretrained
 from thaw_trainer.models.policy import Policy, best_actions, bounded
 from thaw_trainer.tasks.actions import divergence, draw, entropy, log_probability
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Peers, Predictions, Share
-from thaw_trainer.tasks.rollouts import Rollout, collect
+from thaw_trainer.tasks.rollouts import Transitions, collect
 
 _LAYOUT = 1
 """Version of what is written; part of the store's key."""
@@ -39,17 +39,6 @@ _SIDE_BY_SIDE = 10
 _BEGIN, _DRAW, _ORDER, _MEASURE = range(4)
 """Streams of seeds."""
 _SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """A batch of training, each tensor [rows, ...]."""
-
-    observations: torch.Tensor
-    actions: torch.Tensor
-    log_probs: torch.Tensor
-    advantages: torch.Tensor
-    returns: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -175,6 +164,7 @@ class ReinforcementLearning:
         ppo, seed, device = self.ppo, self.spec.training.seed, peers.device
         groups = self._groups(peers.share)
         own = [number for group in groups for number in group]
+        place = {number: index for index, number in enumerate(own)}
         with closing(environments.make_vector(self._named["train"], len(own))) as vector:
             observations, _ = vector.reset(seed=[seed_of(seed, _BEGIN, epoch, number) for number in own])
             for turn in range(ppo.rollouts):
@@ -204,7 +194,7 @@ class ReinforcementLearning:
                     for first in range(0, ppo.rollout_steps, self._of_each):
                         for group in groups:
                             chosen = [
-                                (own.index(number), orders[number][first : first + self._of_each]) for number in group
+                                (place[number], orders[number][first : first + self._of_each]) for number in group
                             ]
                             yield _transitions(rollout, chosen)
 
@@ -250,7 +240,7 @@ def _normalized(advantages: torch.Tensor, peers: Peers) -> torch.Tensor:
     return ((numbers - mean) / (deviation + 1e-8)).float()
 
 
-def _transitions(rollout: Rollout, chosen: list[tuple[int, NDArray[np.int64]]]) -> Transitions:
+def _transitions(rollout: Transitions, chosen: list[tuple[int, NDArray[np.int64]]]) -> Transitions:
     """Some steps of each environment of a rollout."""
     columns = torch.from_numpy(np.concatenate([np.full(len(steps), place) for place, steps in chosen]))
     rows = torch.from_numpy(np.concatenate([steps for _, steps in chosen]))

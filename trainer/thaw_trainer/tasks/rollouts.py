@@ -13,8 +13,8 @@ Policy: TypeAlias = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, t
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """Transitions of environments side by side, each tensor [steps, environments, ...]."""
+class Transitions:
+    """What was seen, done and learned: each tensor [steps, environments, ...] of a rollout, [rows, ...] of a batch."""
 
     observations: torch.Tensor
     actions: torch.Tensor
@@ -34,7 +34,7 @@ def collect(
     discount: float,
     trace: float,
     device: torch.device,
-) -> tuple[Rollout, NDArray[Any]]:
+) -> tuple[Transitions, NDArray[Any]]:
     """A rollout, and the observations that it ends with.
 
     An episode that is cut off by its limit of steps is worth what its last state is; one that has come to its end is
@@ -67,7 +67,7 @@ def collect(
         ended.append(torch.from_numpy(terminated | truncated))
     worths = torch.stack([*values, policy(_tensor(observations, device))[2]]).double()
     better = advantages(torch.stack(rewards).to(device), worths, torch.stack(ended).to(device), discount, trace)
-    rollout = Rollout(
+    rollout = Transitions(
         torch.stack(seen),
         torch.stack(acted),
         torch.stack(logs),
