@@ -20,7 +20,6 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         (spec.task not in TASKS, f"task={spec.task}"),
         (_scheme(spec.model.uri) not in _MODEL_SCHEMES, f"model.uri={_scheme(spec.model.uri)}:"),
         (method in _LATE_ADAPTERS, f"model.adapter.method={method}"),
-        (bool(spec.data.clean), "data.clean"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
         (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
         (bool(spec.evaluation.slices), "evaluation.slices"),

@@ -96,6 +96,15 @@ class SplitSpec(SchemaModel):
         return self
 
 
+class OnBadRowSpec(SchemaModel):
+    """What becomes of rows that cannot be used: an image that does not decode, a missing value, an answer that is not
+    in its context."""
+
+    refuse_above: float = Field(default=0.01, ge=0, le=1)
+    """Share of a source's rows. Up to it they are left out, counted and listed; above it the job ends before training,
+    with the first of them. 0 refuses the first one."""
+
+
 class BatchingSpec(SchemaModel):
     """How rows become batches."""
 
@@ -128,6 +137,8 @@ class DataSpec(SchemaModel):
     """How rows are held out of `train`."""
     clean: list[Step] | None = Field(default=None, max_length=32)
     """Row-wise cleaning before the split, in order: each step an object with one key."""
+    on_bad_row: OnBadRowSpec = Field(default_factory=OnBadRowSpec)
+    """What becomes of rows that cannot be used."""
     features: list[Step] | None = Field(default=None, max_length=32)
     """Derived inputs, in order: each step an object with one key."""
     augment: list[Step] | None = Field(default=None, max_length=32)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from thaw_api.availability import unavailable_fields
+from thaw_api.cleaning import CLEANING
 from thaw_api.job import API_VERSION, KIND, FineTuneJobSpec
 from thaw_api.paths import parse_path, set_at
 from thaw_api.schema_model import CLAIM_URI, SchemaModel
@@ -34,7 +35,7 @@ Written by the operator and, below `training`, by the trainer. `thaw run` writes
 | field | type | meaning |
 |---|---|---|
 """
-_STEPS = """## Steps of data.features and data.augment
+_STEPS = """## Steps of data.clean, data.features and data.augment
 
 `{name: {option: value}}`, an item of the list each; a task that is not named here has none yet.
 
@@ -45,7 +46,6 @@ _ROWS = {split: {"uri": "file:a"} for split in ("train", "validation", "test")}
 _PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "data": _ROWS, "output": {"uri": "file:a"}}
 """A spec that uses nothing but what there is; single choices are tried on it."""
 _BLOCKS = {
-    "data.clean": [{"step": {}}],
     "freezing.cache": {},
     "evaluation.slices": [{"name": "slice", "where": "true"}],
     "evaluation.require": {"accuracy": ">= 0.9"},
@@ -168,6 +168,8 @@ def reference_text() -> str:
 
 def _step_tables() -> Iterator[str]:
     """A table for each list of steps that a task has."""
+    rows = "".join(_step_row(step, model) for step, model in CLEANING.items())
+    yield f"### clean, of every task with rows\n\n| step | options | meaning |\n|---|---|---|\n{rows}"
     for name, task in TASKS.items():
         for of, steps in (("features", task.features), ("augment", task.augmentation)):
             if steps:

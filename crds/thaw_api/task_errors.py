@@ -53,6 +53,7 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
             if getattr(spec.model.head, name) is not None
         ]
     errors += agent_errors(spec, task.acts)
+    errors += step_errors(spec.data.clean, task.cleaning, "spec.data.clean", spec.task)
     errors += step_errors(spec.data.features, task.features, "spec.data.features", spec.task)
     errors += step_errors(spec.data.augment, task.augmentation, "spec.data.augment", spec.task)
     return errors

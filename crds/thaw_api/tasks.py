@@ -4,6 +4,7 @@ checked without torch. The trainer's tasks implement these entries."""
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from thaw_api.cleaning import CLEANING
 from thaw_api.labels import LabelKind
 from thaw_api.steps import (
     BOX_AUGMENTATION,
@@ -58,6 +59,7 @@ class TaskEntry:
     optional_columns: tuple[str, ...] = field(default=())
     libraries: tuple[str, ...] = field(default=())
     """Schemes of `model.uri` beside folders and the hub, each a library's own models."""
+    cleaning: Steps = field(default_factory=lambda: CLEANING)
     features: Steps = field(default_factory=dict)
     augmentation: Steps = field(default_factory=dict)
     embeds: bool = False
@@ -201,6 +203,7 @@ TASKS: dict[str, TaskEntry] = {
         strategies=("bucket",),
     ),
     "reinforcement-learning": TaskEntry(
+        cleaning={},
         columns=(),
         metrics={"return": "max", "worstReturn": "max"},
         objective="return",

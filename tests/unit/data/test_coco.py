@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.unit.data.reading import examples_of
 from tests.unit.tiny_objects import Coco, TinyObjects, annotations_of, write_annotations, write_rectangles
-from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.coco import coco_digest, read_coco
+from thaw_api.data import DataSpec
+from thaw_trainer.data.coco import COCO, coco_digest
 from thaw_trainer.data.examples import Examples
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
@@ -28,7 +29,7 @@ FIELD = "spec.data.train"
 
 def read(path: Path) -> Examples:
     data = DataSpec.model_validate({"train": {"uri": "file:x"}})
-    return read_coco(data, DataSource(uri="file:x"), path, FIELD)[0]
+    return examples_of(COCO, data, path, FIELD)
 
 
 def one_picture(folder: Path, width: int = 20, height: int = 10, **annotation: Any) -> Path:
@@ -107,13 +108,13 @@ def test_a_source_is_another_when_an_image_or_a_box_of_it_changes(tmp_path: Path
 @pytest.mark.parametrize(
     ("annotation", "says"),
     [
-        ({"bbox": [2, 3, 0, 5]}, r"1 annotations with a box without an area: 7 \(bbox \[2, 3, 0, 5\] in 20 x 10\)"),
-        ({"bbox": [2, 3, 4, -5]}, "1 annotations with a box without an area"),
-        ({"bbox": [20.5, 3, 0.4, 5]}, "1 annotations with a box without an area"),
-        ({"bbox": [2, 3, 20, 5]}, r"1 annotations with a box outside its image: 7 \(bbox \[2, 3, 20, 5\] in 20 x 10\)"),
-        ({"bbox": [-2, 3, 10, 5]}, "1 annotations with a box outside its image"),
-        ({"bbox": [2, 3, 4]}, r"1 annotations whose bbox is not four numbers \[x, y, width, height\]: 7"),
-        ({"bbox": [2, 3, 4, "5"]}, "1 annotations whose bbox is not four numbers"),
+        ({"bbox": [2, 3, 0, 5]}, r"row 0: annotation 7 has a box without an area: bbox \[2, 3, 0, 5\] in 20 x 10"),
+        ({"bbox": [2, 3, 4, -5]}, "annotation 7 has a box without an area"),
+        ({"bbox": [20.5, 3, 0.4, 5]}, "annotation 7 has a box without an area"),
+        ({"bbox": [2, 3, 20, 5]}, r"annotation 7 has a box outside its image: bbox \[2, 3, 20, 5\] in 20 x 10"),
+        ({"bbox": [-2, 3, 10, 5]}, "annotation 7 has a box outside its image"),
+        ({"bbox": [2, 3, 4]}, r"annotation 7 has a box that is not four numbers \[x, y, width, height\]"),
+        ({"bbox": [2, 3, 4, "5"]}, "annotation 7 has a box that is not four numbers"),
         ({"category_id": 9}, r"1 annotations of a category that is not there: 7 \(category_id 9\)"),
         ({"image_id": 2}, r"1 annotations of an image that is not there: 7 \(image_id 2\)"),
         ({"image_id": None}, "1 items of annotations without image_id: 0"),
@@ -161,9 +162,9 @@ def _without_images(folder: Path, written: Coco) -> None:
         (_twice("images"), "1 images whose id another has too: 1"),
         (_twice("annotations"), "1 annotations whose id another has too: 7"),
         (_twice("categories"), "1 categories whose id another has too: 3"),
-        (_of_another_size, r"1 images of another size than is written of them: a.png \(20 x 10, not 21 x 10\)"),
+        (_of_another_size, "a.png is 20 x 10, not 21 x 10 as is written of it"),
         (_lost, "1 images that are not in .*: a.png"),
-        (_no_image, "1 images that cannot be read: a.png"),
+        (_no_image, "a.png cannot be read"),
         (_leading_out, r"1 images whose file_name leads out of their folder: \.\./a.png"),
         (_without_categories, "has no list 'categories'"),
         (_without_images, "has no images"),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.data.reading import examples_of
 from tests.unit.tiny_causal import CausalJob, write_jsonl
-from thaw_trainer.data.documents import read_documents
+from thaw_trainer.data.documents import DOCUMENTS
 from thaw_trainer.data.examples import Examples
 from thaw_trainer.errors import TrainerError
 
@@ -16,7 +17,7 @@ CHAT = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "gr
 
 def read(path: Path, changes: dict[str, Any] | None = None) -> Examples:
     spec = CausalJob.there(path.parent).spec({"data.train": {"uri": f"file:{path.name}"}} | (changes or {}))
-    return read_documents(spec.data, spec.data.train, path, "spec.data.train")[0]
+    return examples_of(DOCUMENTS, spec.data, path)
 
 
 def refused(path: Path, changes: dict[str, Any] | None = None) -> TrainerError:
@@ -42,7 +43,7 @@ def test_each_file_of_a_folder_is_a_document_whose_blank_lines_stay(tmp_path: Pa
 def test_a_document_knows_its_file_for_the_split(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n\ntwo", encoding="utf-8")
     data = CausalJob.there(tmp_path).spec({"data.train": {"uri": "file:a.txt", "format": "text"}}).data
-    _, table = read_documents(data, data.train, tmp_path / "a.txt", "spec.data.train")
+    table = DOCUMENTS.open(data, data.train, tmp_path / "a.txt", "spec.data.train").table
     assert table["file"].to_pylist() == ["a.txt", "a.txt"]
 
 
@@ -70,7 +71,7 @@ def test_roles_that_are_named_say_it_whatever_else_is_there(tmp_path: Path) -> N
     [
         ({"body": "a"}, "spec.data.columns", "none of the columns"),
         ({"messages": "a"}, "spec.data.columns.messages", "list of"),
-        ({"messages": [{"role": "user"}]}, "spec.data.columns.messages", "turn 0 of row 0"),
+        ({"messages": [{"role": "user"}]}, "spec.data.columns.messages", "row 0: its turn 0"),
         ({"messages": CHAT[:1]}, "spec.data.columns.messages", "no turn of the assistant"),
     ],
 )

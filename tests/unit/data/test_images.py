@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.unit.data.reading import examples_of
 from tests.unit.tiny_images import SIZE, TinyImages, write_pictures
-from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.images import decode, read_images
+from thaw_api.data import DataSpec
+from thaw_trainer.data.images import LABELLED_IMAGES, decode
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.models.image_files import ImageSettings
@@ -36,9 +37,7 @@ def data(**columns: str) -> DataSpec:
 
 
 def read(path: Path, spec: DataSpec | None = None, **source: Any) -> Any:
-    return read_images(spec or data(), DataSource.model_validate({"uri": "file:x", **source}), path, "spec.data.train")[
-        0
-    ]
+    return examples_of(LABELLED_IMAGES, spec or data(), path, **source)
 
 
 def test_an_image_of_its_size_is_taken_as_it_is() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.data.reading import examples_of
 from tests.unit.tiny_jobs import TinyJob
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.data.tables import read_table
-from thaw_trainer.data.tagged_words import read_tagged
+from thaw_trainer.data.tagged_words import TAGGED_WORDS
 from thaw_trainer.errors import DATA_NOT_FOUND, DATA_UNREADABLE, TrainerError
 
 SAVED = Path(__file__).parent / "saved_datasets"
@@ -56,7 +57,7 @@ def test_lists_of_classes_in_several_files_are_read_by_their_names() -> None:
 
 def test_tagged_words_may_be_a_saved_dataset() -> None:
     spec = TinyJob.there(SAVED).spec({"data.train": {"uri": "file:tagged"}})
-    examples, _ = read_tagged(spec.data, spec.data.train, SAVED / "tagged", "spec.data.train")
+    examples = examples_of(TAGGED_WORDS, spec.data, SAVED / "tagged")
     assert examples.columns["tags"] == [("B-PER", "I-PER", "O"), ("O",)]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.data.tables import read_table, text_column
 from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 FIELD = "spec.data.train"
@@ -135,26 +135,26 @@ def table(**columns: Any) -> pa.Table:
 
 
 def test_a_missing_column_is_named_with_those_that_are_there() -> None:
-    error = refusal(lambda: column(table(body=["a"], label=["x"]), "text", TEXT))
+    error = refusal(lambda: text_column(table(body=["a"], label=["x"]), "text", TEXT))
     assert (error.reason, error.field) == (COLUMN_NOT_FOUND, TEXT)
     assert error.message == "the data has no column 'text'; it has body, label"
 
 
 def test_a_column_that_is_there_twice_is_refused(write: Write) -> None:
     read = read_table(write("rows.csv", "text,text\na,b\n"), None, FIELD)
-    error = refusal(lambda: column(read, "text", TEXT))
+    error = refusal(lambda: text_column(read, "text", TEXT))
     assert (error.reason, error.field) == (DATA_INVALID, TEXT)
 
 
 def test_missing_cells_are_counted_and_the_first_is_named() -> None:
-    error = refusal(lambda: column(table(text=["a", None, "b", None]), "text", TEXT))
+    error = refusal(lambda: text_column(table(text=["a", None, "b", None]), "text", TEXT))
     assert (error.reason, error.field) == (DATA_INVALID, TEXT)
     assert error.message == "column 'text' lacks a value in 2 rows, the first is row 1"
 
 
 def test_a_key_that_some_lines_lack_is_a_missing_cell(write: Write) -> None:
     read = read_table(write("rows.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n'), None, FIELD)
-    assert "lacks a value in 1 rows" in refusal(lambda: column(read, "label", TEXT)).message
+    assert "lacks a value in 1 rows" in refusal(lambda: text_column(read, "label", TEXT)).message
 
 
 @pytest.mark.parametrize(

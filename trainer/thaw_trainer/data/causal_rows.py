@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.counted_tokens import CountedTokens, counted_tokens
-from thaw_trainer.data.documents import read_documents, source_files
+from thaw_trainer.data.documents import DOCUMENTS, source_files
 from thaw_trainer.data.examples import Examples, read_splits, source_paths
 from thaw_trainer.data.packing import pack, padding_share
 from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
@@ -56,8 +56,9 @@ def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> Prepa
 def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> Made:
     tokenizer = pretrained.load_tokenizer(model_folder)
     vocabulary, limit = _fitted_to_the_model(spec, model_folder, tokenizer)
-    splits, counts = read_splits(spec.data, paths, read_documents, identity="example")
-    rows, counts = _rows_of(splits, counts, tokenizer, limit)
+    read = read_splits(spec.data, paths, DOCUMENTS)
+    splits = read.splits
+    rows, read.counts = _rows_of(splits, read.counts, tokenizer, limit)
     strategy = spec.data.batching.strategy
     lengths = {name: [len(tokens.ids) for _, tokens in each] for name, each in rows.items()}
     joined = {name: [[row] for row in range(len(each))] for name, each in rows.items()}
@@ -67,8 +68,7 @@ def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> 
     padded = sum(
         int(widths["train"][np.searchsorted(widths["train"], _total(lengths, each))]) for each in joined["train"]
     )
-    facts = {
-        "counts": counts,
+    facts = read.facts() | {
         "fingerprint": _fingerprint(splits),
         "widths": widths["train"],
         "measuredWidths": {name: widths[name] for name in _HELD_OUT},

@@ -1,7 +1,7 @@
 """Annotations in COCO's json (https://cocodataset.org/#format-data) as examples: an image each, with the boxes in it.
 
-What is wrong with a file is refused whole, with the ids of what is wrong: a box that is left out would teach that there
-is nothing where there is something.
+A file that contradicts itself is refused, with the ids of what is wrong. An image that cannot be read or has a wrong
+box is a bad row as a whole: a box that is left out would teach that there is nothing where there is something.
 """
 
 import json
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.examples import Examples, Read
+from thaw_trainer.data.examples import Columns, Reader
 from thaw_trainer.data.images import content_digest
+from thaw_trainer.data.rows import Rows
 from thaw_trainer.data.store import digest, file_digest
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
@@ -36,6 +37,8 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 _BEYOND = 1.0
 """Pixels that a box may reach over the edge, as rounding leaves them; they are cut off."""
 _NAMED = 5
+_NO_BOX = (0.0, 0.0, 1.0, 1.0)
+"""Stands where none can be read."""
 
 
 def annotations_file(path: Path, field: str) -> Path:
@@ -69,14 +72,8 @@ def coco_digest(path: Path, field: str) -> str:
     return digest(file_digest(file), digests)
 
 
-def read_coco(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-    """Examples of columns `image` (the file), `content` (a digest of its bytes), `boxes` (float64 [boxes, 4]: left,
-    top, right, bottom as shares of width and height), `category` (a name each) and `crowd` (whether a box is around
-    several that are not told apart). The table has what the file says of each image, for `data.split`.
-
-    Raises:
-        TrainerError: DataUnreadable or DataInvalid.
-    """
+def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
+    """The table has what the file says of each image, and the columns that `_parse` reads."""
     file = annotations_file(path, field)
     written = _read_json(file, field)
     images = _entries(written, "images", ("id", "file_name"), file, field)
@@ -99,23 +96,39 @@ def read_coco(data: DataSpec, source: DataSource, path: Path, field: str) -> Rea
         lost = [f"{each['id']} ({lacking} {each[lacking]})" for each in annotations if each[lacking] not in known]
         _refuse(lost, f"annotations of {what} that is not there", file, field)
     files = _image_files(file, images, field)
-    sizes = _sizes(files, images, file, field)
-    boxes: list[list[NDArray[np.float64]]] = [[] for _ in images]
+    rows = Rows(_table(images))
+    sizes = _sizes(files, images, rows, field)
+    boxes: list[list[list[float]]] = [[] for _ in images]
     category: list[list[str]] = [[] for _ in images]
     crowd: list[list[bool]] = [[] for _ in images]
-    for each, box in zip(annotations, _boxes(annotations, place, sizes, file, field), strict=True):
+    for each, box in zip(annotations, _boxes(annotations, place, sizes, rows, field), strict=True):
         image = place[each["image_id"]]
-        boxes[image].append(box)
+        boxes[image].append(box.tolist())
         category[image].append(names[each["category_id"]])
         crowd[image].append(bool(each.get("iscrowd", 0)))
-    columns: dict[str, Sequence[Any]] = {
-        "image": [str(each) for each in files],
-        "content": [content_digest(str(each)) for each in files],
-        "boxes": [np.asarray(each, dtype=np.float64).reshape(-1, 4) for each in boxes],
-        "category": category,
-        "crowd": crowd,
+    for name, values in (
+        ("image", pa.array([str(each) for each in files])),
+        ("boxes", pa.array(boxes, pa.list_(pa.list_(pa.float64())))),
+        ("category", pa.array(category, pa.list_(pa.string()))),
+        ("crowd", pa.array(crowd, pa.list_(pa.bool_()))),
+    ):
+        rows = rows.replacing(name, name, values)
+    return rows
+
+
+def _parse(data: DataSpec, rows: Rows) -> Columns:
+    """Examples of columns `image` (the file), `content` (a digest of its bytes), `boxes` (float64 [boxes, 4]: left,
+    top, right, bottom as shares of width and height), `category` (a name each) and `crowd` (whether a box is around
+    several that are not told apart)."""
+    found = {name: rows.table[name].to_pylist() for name in ("image", "boxes", "category", "crowd")}
+    return found | {
+        "content": [content_digest(each) for each in found["image"]],
+        "boxes": [np.asarray(each, dtype=np.float64).reshape(-1, 4) for each in found["boxes"]],
     }
-    return Examples(columns, np.arange(len(images))), _table(images)
+
+
+COCO = Reader(_open, _parse, identity="content", roles=("image", "boxes", "category"))
+"""Reads COCO's annotations, a row for each image."""
 
 
 def _read_json(file: Path, field: str) -> dict[str, Any]:
@@ -169,19 +182,21 @@ def _leads_out(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts
 
 
-def _sizes(files: Sequence[Path], images: Sequence[Entry], file: Path, field: str) -> list[tuple[int, int]]:
-    """Width and height of each image as a viewer shows it, from its first bytes."""
+def _sizes(files: Sequence[Path], images: Sequence[Entry], rows: Rows, field: str) -> list[tuple[int, int]]:
+    """Width and height of each image as a viewer shows it, from its first bytes; anything for one that is bad."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(_size, files))
-    unreadable = [f"{each.name} ({size})" for each, size in zip(files, found, strict=True) if isinstance(size, str)]
-    _refuse(unreadable, "images that cannot be read", file, field, DATA_UNREADABLE)
-    sizes = [size for size in found if not isinstance(size, str)]
-    other = [
-        f"{each['file_name']} ({width} x {height}, not {each.get('width', width)} x {each.get('height', height)})"
-        for each, (width, height) in zip(images, sizes, strict=True)
-        if (each.get("width", width), each.get("height", height)) != (width, height)
-    ]
-    _refuse(other, "images of another size than is written of them", file, field)
+    sizes = []
+    for place, (each, file, size) in enumerate(zip(images, files, found, strict=True)):
+        if isinstance(size, str):
+            rows.mark(place, f"{file.name} cannot be read: {size}", f"{field}.uri", DATA_UNREADABLE)
+            sizes.append((1, 1))
+            continue
+        written = (each.get("width", size[0]), each.get("height", size[1]))
+        if written != size:
+            message = f"{file.name} is {size[0]} x {size[1]}, not {written[0]} x {written[1]} as is written of it"
+            rows.mark(place, message, f"{field}.uri")
+        sizes.append(size)
     return sizes
 
 
@@ -199,26 +214,29 @@ def _boxes(
     annotations: Sequence[Entry],
     place: Mapping[Any, int],
     sizes: Sequence[tuple[int, int]],
-    file: Path,
+    rows: Rows,
     field: str,
 ) -> list[NDArray[np.float64]]:
-    """Each annotation's box: left, top, right, bottom as shares of its image's sides."""
-    odd = [str(each["id"]) for each in annotations if not _is_box(each["bbox"])]
-    _refuse(odd, "annotations whose bbox is not four numbers [x, y, width, height]", file, field)
-    corners = np.asarray([each["bbox"] for each in annotations], dtype=np.float64).reshape(-1, 4)
+    """Each annotation's box: left, top, right, bottom as shares of its image's sides; anything where the image is
+    bad."""
+    odd = np.asarray([not _is_box(each["bbox"]) for each in annotations], dtype=np.bool_)
+    given = [_NO_BOX if is_odd else each["bbox"] for each, is_odd in zip(annotations, odd, strict=True)]
+    corners = np.asarray(given, dtype=np.float64).reshape(-1, 4)
     empty: NDArray[np.bool_] = np.any(corners[:, 2:] <= 0, axis=1)
     corners[:, 2:] += corners[:, :2]
     sides = np.asarray([sizes[place[each["image_id"]]] for each in annotations], dtype=np.float64).reshape(-1, 2)
     outside: NDArray[np.bool_] = np.any(corners < -_BEYOND, axis=1) | np.any(corners[:, 2:] > sides + _BEYOND, axis=1)
     inside = np.clip(corners, 0, np.tile(sides, 2))
     empty |= np.any(inside[:, 2:] <= inside[:, :2], axis=1) & ~outside
-    for found, what in ((empty, "a box without an area"), (outside, "a box outside its image")):
-        wrong = [
-            f"{each['id']} (bbox {each['bbox']} in {width:.0f} x {height:.0f})"
-            for each, is_wrong, (width, height) in zip(annotations, found, sides, strict=True)
-            if is_wrong
-        ]
-        _refuse(wrong, f"annotations with {what}", file, field)
+    for found, what in (
+        (odd, "a box that is not four numbers [x, y, width, height]"),
+        (empty, "a box without an area"),
+        (outside, "a box outside its image"),
+    ):
+        for index in np.flatnonzero(found).tolist():
+            each, (width, height) = annotations[index], sides[index]
+            message = f"annotation {each['id']} has {what}: bbox {each['bbox']} in {width:.0f} x {height:.0f}"
+            rows.mark(place[each["image_id"]], message, f"{field}.uri")
     return list(inside / np.tile(sides, 2))
 
 
@@ -227,12 +245,12 @@ def _is_box(written: Any) -> bool:
     return numbers and all(isinstance(x, int | float) and math.isfinite(x) for x in written)
 
 
-def _refuse(found: Iterable[str], what: str, file: Path, field: str, reason: str = DATA_INVALID) -> None:
+def _refuse(found: Iterable[str], what: str, file: Path, field: str) -> None:
     """Raises an error that says how many there are of what is wrong, and which."""
     wrong = list(found)
     if wrong:
         which = ", ".join(wrong[:_NAMED]) + ", …" * (len(wrong) > _NAMED)
-        raise TrainerError(reason, f"{file.name} has {len(wrong)} {what}: {which}", f"{field}.uri")
+        raise TrainerError(DATA_INVALID, f"{file.name} has {len(wrong)} {what}: {which}", f"{field}.uri")
 
 
 def _table(images: Sequence[Entry]) -> pa.Table:

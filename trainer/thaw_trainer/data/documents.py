@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
 from thaw_api.data import DataSource, DataSpec
 from thaw_api.tasks import TASKS
-from thaw_trainer.data.examples import Examples, Read
-from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.data.examples import Columns, Reader
+from thaw_trainer.data.rows import Rows, open_table
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 Kind: TypeAlias = Literal["text", "messages", "completion"]
@@ -19,40 +18,44 @@ Kind: TypeAlias = Literal["text", "messages", "completion"]
 _COLUMNS = "spec.data.columns"
 
 
-def read_documents(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-    """One source's examples; see `Reader`.
-
-    The role `example` is text that says all there is: the document, or JSON of the chat ([{role, content}, ...]) or of
-    the pair ([prompt, completion]). The role `kind` says which.
-
-    Raises:
-        TrainerError: whatever is wrong with the source.
-    """
+def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
     if source.format == "text" or (source.format is None and (path.is_dir() or path.suffix == ".txt")):
-        table = pa.table(dict(zip(("text", "file"), _read_texts(path, field), strict=True)))
         if set(data.columns) - {"text"}:
             raise TrainerError(DATA_INVALID, f"{path} is plain text, which has no columns", _COLUMNS)
-        return _examples("text", table["text"].to_pylist()), table
+        names = (_column(data, "text")[0], "file")
+        return Rows(pa.table(dict(zip(names, _read_texts(path, field), strict=True))))
     if path.is_dir():
         raise TrainerError(DATA_INVALID, f"{path} is a folder; a table is one file", f"{field}.uri")
-    table = read_table(path, source.format, field)
-    kind = _kind(data, table)
+    return open_table(data, source, path, field)
+
+
+def _parse(data: DataSpec, rows: Rows) -> Columns:
+    """The role `example` is text that says all there is: the document, or JSON of the chat ([{role, content}, ...]) or
+    of the pair ([prompt, completion]). The role `kind` says which."""
+    kind = _kind(data, rows.table)
     if kind == "text":
-        return _examples(kind, text_column(table, *_column(data, "text"))), table
-    if kind == "messages":
-        return _examples(kind, _chats(column(table, *_column(data, "messages")), _column(data, "messages")[1])), table
-    prompts, completions = (text_column(table, *_column(data, role)) for role in ("prompt", "completion"))
-    pairs = [json.dumps(pair) for pair in zip(prompts, completions, strict=True)]
-    return _examples(kind, pairs), table
+        examples = rows.texts(*_column(data, "text"))
+    elif kind == "messages":
+        examples = _chats(rows, *_column(data, "messages"))
+    else:
+        pairs = zip(*(rows.texts(*_column(data, role)) for role in ("prompt", "completion")), strict=True)
+        examples = [json.dumps(pair) for pair in pairs]
+    return {"example": examples, "kind": [kind] * len(examples)}
+
+
+DOCUMENTS = Reader(
+    _open,
+    _parse,
+    identity="example",
+    roles=("text", "messages", "prompt", "completion"),
+    texts=("text", "prompt", "completion"),
+)
+"""Reads plain text, and tables of documents, chats, or prompts with completions."""
 
 
 def source_files(path: Path) -> list[Path]:
     """The files that a source is: itself, or a folder's texts."""
     return sorted(path.rglob("*.txt")) if path.is_dir() else [path]
-
-
-def _examples(kind: Kind, examples: list[str]) -> Examples:
-    return Examples({"example": examples, "kind": [kind] * len(examples)}, np.arange(len(examples)))
 
 
 def _column(data: DataSpec, role: str) -> tuple[str, str]:
@@ -111,23 +114,23 @@ def _separated_by_blank_lines(content: str) -> list[str]:
     return ["\n".join(lines) for lines in documents]
 
 
-def _chats(values: pa.ChunkedArray, field: str) -> list[str]:
+def _chats(rows: Rows, name: str, field: str) -> list[Any]:
     """Each chat as JSON, checked: turns with a role and a text, one of them the assistant's."""
+    values = rows.column(name, field)
     if not pa.types.is_list(values.type) and not pa.types.is_large_list(values.type):
         raise TrainerError(DATA_INVALID, f"a chat is a list of {{role, content}}; found {values.type}", field)
-    return [json.dumps(_chat(turns, row, field)) for row, turns in enumerate(values.to_pylist())]
+    return rows.each(name, field, lambda turns: json.dumps(_chat(turns)))
 
 
-def _chat(turns: list[Any], row: int, field: str) -> list[dict[str, Any]]:
+def _chat(turns: list[Any]) -> list[dict[str, Any]]:
+    """Raises ValueError with what is wrong."""
     chat = []
     for number, turn in enumerate(turns):
         role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
         if not isinstance(role, str) or not isinstance(content, str):
-            raise TrainerError(
-                DATA_INVALID, f"turn {number} of row {row} has not both a role and a text as its content", field
-            )
+            raise ValueError(f"its turn {number} has not both a role and a text as its content")
         # Arrow gives every turn the keys of all: what a turn does not have is null.
         chat.append({key: value for key, value in turn.items() if value is not None})
     if not any(turn["role"] == "assistant" for turn in chat):
-        raise TrainerError(DATA_INVALID, f"row {row} has no turn of the assistant, which is what is learned", field)
+        raise ValueError("it has no turn of the assistant, which is what is learned")
     return chat

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thaw_api.data import DataSource, DataSpec
+from thaw_trainer.data.rows import BadRow, LeftOut, Rows
 from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.tables import text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
@@ -35,11 +36,53 @@ class Examples:
         return len(self.ids)
 
 
-Read: TypeAlias = tuple[Examples, pa.Table]
-"""A source's examples, and the table whose columns `data.split` may name."""
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+"""A value for each row, by role."""
 
-Reader: TypeAlias = Callable[[DataSpec, DataSource, Path, str], Read]
-"""Reads one source: the spec, the source, where it is, and the path of its field (`spec.data.train`)."""
+
+@dataclass(frozen=True)
+class Reader:
+    """How the sources of a task are read."""
+
+    open: Callable[[DataSpec, DataSource, Path, str], Rows]
+    """The rows of a source: the spec, the source, where it is, and the path of its field (`spec.data.train`). Their
+    table has the columns that `data.split` and `data.clean` may name."""
+    parse: Callable[[DataSpec, Rows], Columns]
+    """The examples of those rows that are left after cleaning; a row that it marks as bad may have anything."""
+    identity: str
+    """The role by which an example is the same as another."""
+    roles: tuple[str, ...]
+    """The roles that the task reads, for steps of cleaning that do not say what they are about."""
+    texts: tuple[str, ...] = ()
+    """Those of them that are text."""
+
+
+@dataclass
+class SplitExamples:
+    """The examples of each split, and what is told of how they came about."""
+
+    splits: dict[str, Examples]
+    counts: dict[str, int]
+    cleaning: list[dict[str, Any]]
+    left_out: LeftOut
+
+    def leave_out(self, split: str, bad: Sequence[BadRow]) -> NDArray[np.int64]:
+        """Takes rows out that show only later that they cannot be used; returns the places of all others.
+
+        Raises:
+            TrainerError: they are too many.
+        """
+        rows = self.splits[split]
+        self.left_out.add(split, len(rows), bad)
+        kept = np.flatnonzero(~np.isin(rows.ids, [each.row for each in bad]))
+        if bad:
+            self.splits[split] = rows.take(kept)
+            self.counts[split] = len(kept)
+        return kept
+
+    def facts(self) -> dict[str, Any]:
+        """What a store tells of it."""
+        return {"counts": self.counts, "cleaning": self.cleaning, "badRows": self.left_out.facts()}
 
 
 def source_paths(data: DataSpec, roots: UriRoots) -> dict[str, Path]:
@@ -55,19 +98,21 @@ def source_paths(data: DataSpec, roots: UriRoots) -> dict[str, Path]:
     }
 
 
-def read_splits(
-    data: DataSpec, paths: dict[str, Path], read: Reader, identity: str
-) -> tuple[dict[str, Examples], dict[str, int]]:
-    """The examples of each split, and counts of what was read and taken out.
-
-    Args:
-        identity: the role by which an example of one split is the same as another's.
+def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> SplitExamples:
+    """The examples of each split: read, cleaned, split, and held-out duplicates of others taken out.
 
     Raises:
-        TrainerError: whatever is wrong with the sources or the split.
+        TrainerError: whatever is wrong with the sources, a step of cleaning or the split.
     """
-    found = {name: read(data, getattr(data, name), paths[name], f"spec.data.{name}") for name in paths}
-    counts = {"read": sum(len(rows) for rows, _ in found.values())}
+    opened = {name: reader.open(data, getattr(data, name), path, f"spec.data.{name}") for name, path in paths.items()}
+    counts = {"read": sum(len(rows) for rows in opened.values())}
+    cleaning: list[dict[str, Any]] = []
+    if data.clean:
+        from thaw_trainer.cleaning.run import clean_sources  # imports what only cleaning needs
+
+        opened, cleaning = clean_sources(data, opened, reader.roles, reader.texts)
+    left_out = LeftOut(data)
+    found = {name: usable(data, reader, rows, name, left_out) for name, rows in opened.items()}
     train, table = found["train"]
     splits = {name: rows for name, (rows, _) in found.items()}
     held = {name: getattr(data.split, name) for name in SPLITS[1:] if name not in found}
@@ -93,7 +138,22 @@ def read_splits(
                 f"give data.{name}, or a share above 0 in data.split.{name}",
                 f"spec.data.split.{name}",
             )
-    return _without_duplicates(splits, counts, identity)
+    splits, counts = _without_duplicates(splits, counts, reader.identity)
+    return SplitExamples(splits, counts, cleaning, left_out)
+
+
+def usable(data: DataSpec, reader: Reader, rows: Rows, name: str, left_out: LeftOut) -> tuple[Examples, pa.Table]:
+    """The examples of a source's rows but the bad ones, and the rows of the table that they are from.
+
+    Raises:
+        TrainerError: whatever is wrong with the rows.
+    """
+    examples = Examples(reader.parse(data, rows), rows.ids)
+    left_out.add(name, len(rows), list(rows.bad.values()))
+    if not rows.bad:
+        return examples, rows.table
+    good = np.flatnonzero(~np.isin(rows.ids, list(rows.bad)))
+    return examples.take(good), rows.table.take(good)
 
 
 def _without_duplicates(

@@ -8,21 +8,29 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.examples import SPLITS, Examples, Read, class_counts, fit_labels, read_splits
+from thaw_trainer.data.examples import (
+    SPLITS,
+    Columns,
+    Examples,
+    Reader,
+    SplitExamples,
+    class_counts,
+    fit_labels,
+    read_splits,
+)
+from thaw_trainer.data.rows import BadRow, Rows, encoded_column
 from thaw_trainer.data.store import Made, digest, file_digest
-from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.data.tables import read_table
 from thaw_trainer.disk import writing
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 from thaw_trainer.models.image_files import ImageSettings
@@ -53,37 +61,40 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
-def read_images(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-    """Examples of columns `image` (encoded bytes, or the file), `label` and `content`, a digest of the bytes.
-
-    Raises:
-        TrainerError: DataUnreadable, DataInvalid or ColumnNotFound.
-    """
+def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
     if path.is_dir():
-        table = _folder_table(path, field)
-    elif source.format == "imagefolder":
+        return Rows(_folder_table(path, label_column(data), field))
+    if source.format == "imagefolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an imagefolder is a folder", f"{field}.uri")
-    else:
-        table = _bytes_table(data, read_table(path, "parquet", field))
-    label = text_column(
-        table, "label" if path.is_dir() else data.columns.get("label", "label"), "spec.data.columns.label"
-    )
-    images = table["image"].to_pylist()
-    columns: dict[str, Sequence[Any]] = {
+    return _bytes_rows(data, Rows(read_table(path, "parquet", field)))
+
+
+def _parse(data: DataSpec, rows: Rows) -> Columns:
+    """Examples of columns `image` (encoded bytes, or the file), `label` and `content`, a digest of the bytes."""
+    images = rows.table["image"].to_pylist()
+    return {
         "image": images,
-        "label": label,
-        "content": [content_digest(each) for each in images],
+        "label": rows.texts(label_column(data), "spec.data.columns.label"),
+        "content": ["" if each is None else content_digest(each) for each in images],
     }
-    return Examples(columns, np.arange(len(label))), table
+
+
+LABELLED_IMAGES = Reader(_open, _parse, identity="content", roles=("image", "label"))
+"""Reads folders of a label each, and tables of encoded images."""
+
+
+def label_column(data: DataSpec) -> str:
+    """The column of the label; of a folder, that of the folders' names."""
+    return data.columns.get("label", "label")
 
 
 def make_store(folder: Path, data: DataSpec, paths: dict[str, Path], settings: ImageSettings) -> Made:
     """Facts and tables of a store of labelled images, whose pixels are written into `folder`."""
-    splits, counts = read_splits(data, paths, read_images, identity="content")
-    labels = fit_labels(splits)
-    return _written(folder, splits, counts, labels, settings) | {"classes": class_counts(splits, labels)}, {
-        name: _table(rows, labels) for name, rows in splits.items()
-    }
+    read = read_splits(data, paths, LABELLED_IMAGES)
+    write_all_pixels(folder, read, settings)
+    labels = fit_labels(read.splits)
+    facts = _facts(read, labels) | {"classes": class_counts(read.splits, labels)}
+    return facts, {name: _table(rows, labels) for name, rows in read.splits.items()}
 
 
 def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settings: ImageSettings) -> Made:
@@ -92,9 +103,10 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
     Raises:
         TrainerError: DataInvalid: sources that are given share an identity, or train has fewer than two.
     """
-    column = "label" if paths["train"].is_dir() else data.columns.get("label", "label")
-    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": column})})
-    splits, counts = read_splits(apart if data.split.group_by is None else data, paths, read_images, identity="content")
+    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": label_column(data)})})
+    read = read_splits(apart if data.split.group_by is None else data, paths, LABELLED_IMAGES)
+    write_all_pixels(folder, read, settings)
+    splits = read.splits
     of = {name: sorted(set(rows.columns["label"])) for name, rows in splits.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = sorted(set(of[one]) & set(of[other]))
@@ -110,21 +122,16 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
                 f"{name} has {len(rows)} identities in {len(splits[name])} images: no two images to tell apart or match"
             )
             raise TrainerError(DATA_INVALID, message, f"spec.data.split.{name}")
-    counts |= {f"identities{name.capitalize()}": len(identities) for name, identities in of.items()}
-    tables = {name: _table(rows, of[name]) for name, rows in splits.items()}
-    return _written(folder, splits, counts, of["train"], settings), tables
+    read.counts |= {f"identities{name.capitalize()}": len(identities) for name, identities in of.items()}
+    return _facts(read, of["train"]), {name: _table(rows, of[name]) for name, rows in splits.items()}
 
 
-def _written(
-    folder: Path, splits: dict[str, Examples], counts: dict[str, int], labels: list[str], settings: ImageSettings
-) -> dict[str, Any]:
-    """Writes the pixels of each split; the facts that all stores of images have."""
-    for name, rows in splits.items():
-        write_pixels(folder / f"{name}.npy", rows, settings)
+def _facts(read: SplitExamples, labels: list[str]) -> dict[str, Any]:
+    """What all stores of labelled images tell."""
     content = {
-        name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()
+        name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in read.splits.items()
     }
-    return {"labels": labels, "counts": counts, "fingerprint": digest(content)}
+    return read.facts() | {"labels": labels, "fingerprint": digest(content)}
 
 
 def _table(rows: Examples, labels: list[str]) -> pa.Table:
@@ -156,8 +163,8 @@ def decode(image: bytes | str, settings: ImageSettings) -> NDArray[np.uint8]:
     return np.asarray(scaled).reshape(size, size, settings.channels)
 
 
-def _folder_table(folder: Path, field: str) -> pa.Table:
-    """A row for each image of a folder of folders, one for each label."""
+def _folder_table(folder: Path, label: str, field: str) -> pa.Table:
+    """A row for each image of a folder of folders, one for each label: their names are the column `label`."""
     files = image_files(folder)
     loose = [file for file in files if file.parent == folder]
     if loose:
@@ -172,24 +179,19 @@ def _folder_table(folder: Path, field: str) -> pa.Table:
     return pa.table(
         {
             "image": [str(file) for file in files],
-            "label": [path.parts[0] for path in paths],
+            label: [path.parts[0] for path in paths],
             "path": [str(path) for path in paths],
         }
     )
 
 
-def _bytes_table(data: DataSpec, table: pa.Table) -> pa.Table:
-    """The table with the images' bytes in a column `image`: a column of bytes, or of structs with a field `bytes`."""
+def _bytes_rows(data: DataSpec, rows: Rows) -> Rows:
+    """The rows with the images' bytes in a column `image`: a column of bytes, or of structs with a field `bytes`."""
     name, field = data.columns.get("image", "image"), "spec.data.columns.image"
-    values = column(table, name, field)
-    if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
-        values = pc.struct_field(values, "bytes")
-        if values.null_count:
-            raise TrainerError(DATA_INVALID, f"column {name!r} lacks bytes in {values.null_count} rows", field)
+    values = encoded_column(rows, name, field)
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not encoded images", field)
-    kept = table.drop_columns([name])
-    return (kept.drop_columns(["image"]) if "image" in kept.column_names else kept).append_column("image", values)
+    return rows.replacing(name, "image", values)
 
 
 def content_digest(image: bytes | str) -> str:
@@ -198,8 +200,26 @@ def content_digest(image: bytes | str) -> str:
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
-def write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> None:
-    """Decodes the images of a split into a file, several at a time; memory for one image each is all it takes."""
+def write_all_pixels(folder: Path, read: SplitExamples, settings: ImageSettings) -> None:
+    """Writes the pixels of each split into a file of its name, and leaves out the images that cannot be read.
+
+    Raises:
+        TrainerError: too many cannot, or OutputNotWritable.
+    """
+    for name in list(read.splits):
+        file = folder / f"{name}.npy"
+        bad = _write_pixels(file, read.splits[name], settings)
+        kept = read.leave_out(name, bad)
+        if bad:
+            pixels = np.load(file, mmap_mode="r")
+            with writing(folder):
+                np.save(folder / "kept.npy", pixels[kept])
+                (folder / "kept.npy").replace(file)
+
+
+def _write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> list[BadRow]:
+    """Decodes the images of a split into a file, several at a time; memory for one image each is all it takes. Returns
+    those that cannot be read."""
     shape = (len(rows), settings.size, settings.size, settings.channels)
     with writing(file.parent):
         pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
@@ -207,14 +227,16 @@ def write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> None:
             # A mapped file that finds the disk full kills the process: the room is taken now.
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
-    def write(place: int) -> None:
+    def write(place: int) -> BadRow | None:
         image = rows.columns["image"][place]
         try:
             pixels[place] = decode(image, settings)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            what = image if isinstance(image, str) else f"row {rows.ids[place]}"
-            raise TrainerError(DATA_UNREADABLE, f"{what} is no readable image: {error}", "spec.data") from error
+            what = image if isinstance(image, str) else "it"
+            return BadRow(int(rows.ids[place]), f"{what} is no readable image: {error}", "spec.data", DATA_UNREADABLE)
+        return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write, range(len(rows))))
+        bad = [each for each in pool.map(write, range(len(rows))) if each]
     pixels.flush()
+    return bad

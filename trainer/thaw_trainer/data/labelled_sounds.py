@@ -14,13 +14,14 @@ from thaw_trainer.data.store import Made, digest
 
 def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     """Facts and tables of a store: `samples` (16 bits, cut to the longest duration) and `label`."""
-    splits, counts = read_splits(data, paths, reader("label", from_folders=True), identity="content")
-    labels = fit_labels(splits)
+    read = read_splits(data, paths, reader("label", from_folders=True))
+    sounds = {name: decoded(read, name, rate) for name in list(read.splits)}
+    labels, splits = fit_labels(read.splits), read.splits
     number = {label: index for index, label in enumerate(labels)}
     longest = min((step.max_seconds for _, step in read_steps(data.features, SOUND_CUTS)), default=None)
     tables, lengths = {}, {}
     for name, rows in splits.items():
-        samples = decoded(rows, rate)
+        samples = sounds[name]
         if longest is not None:
             samples = [each[: int(longest * rate)] for each in samples]
         tables[name] = pa.table(
@@ -34,9 +35,8 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     content = {
         name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()
     }
-    return {
+    return read.facts() | {
         "labels": labels,
-        "counts": counts,
         "fingerprint": digest(content),
         "widths": fit_classes(lengths),
         "classes": class_counts(splits, labels),

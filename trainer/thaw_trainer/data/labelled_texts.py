@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.batches import length_classes, merge_rare_classes
-from thaw_trainer.data.examples import Examples, Read, Reader, read_splits
+from thaw_api.data import DataSpec
+from thaw_trainer.data.batches import fit_widths
+from thaw_trainer.data.examples import Columns, Examples, Reader, read_splits
+from thaw_trainer.data.rows import Rows, open_table
 from thaw_trainer.data.store import Made, digest
-from thaw_trainer.data.tables import read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.labels.kind import Labels
 from thaw_trainer.labels.registry import find_labels
@@ -26,7 +26,8 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
     """Facts and tables of a store: `id`, `label`, `input_ids`, and `segments` (which text a token is of; empty where
     the tokenizer does not tell, or calls all of them the first)."""
     labels = find_labels(data.labels)
-    splits, counts = read_splits(data, paths, _reader(labels), identity="texts")
+    read = read_splits(data, paths, _reader(data, labels))
+    splits = read.splits
     fitted = labels.fit(splits, data)
     tables = {name: _tokenized(name, rows, tokenizer, limit) for name, rows in splits.items()}
     tables = {
@@ -35,11 +36,11 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
     }
     lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
     longest = int(max(each.max() for each in lengths.values()))
-    widths = merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)
-    facts = fitted | {
-        "counts": counts,
+    widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
+    facts = fitted | read.facts()
+    facts |= {
         "fingerprint": _fingerprint(splits),
-        "widths": widths.tolist() if data.batching.strategy == "bucket" else [limit],
+        "widths": widths if data.batching.strategy == "bucket" else [limit],
         "maxTokens": limit,
         "padToken": tokenizer.pad_token_id,
         "padSegment": getattr(tokenizer, "pad_token_type_id", 0),
@@ -48,17 +49,15 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
     return facts, tables
 
 
-def _reader(labels: Labels) -> Reader:
+def _reader(data: DataSpec, labels: Labels) -> Reader:
     """Reads examples of columns `texts` (one or two of each row) and `label`."""
+    roles = ("text", PAIR) if PAIR in data.columns else ("text",)
 
-    def read(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-        table = read_table(path, source.format, field)
-        roles = ["text", PAIR] if PAIR in data.columns else ["text"]
-        texts = [text_column(table, data.columns.get(role, role), f"spec.data.columns.{role}") for role in roles]
-        columns = {"texts": list(zip(*texts, strict=True)), "label": labels.read(table, data)}
-        return Examples(columns, np.arange(table.num_rows)), table
+    def parse(data: DataSpec, rows: Rows) -> Columns:
+        texts = [rows.texts(data.columns.get(role, role), f"spec.data.columns.{role}") for role in roles]
+        return {"texts": list(zip(*texts, strict=True)), "label": labels.read(rows, data)}
 
-    return read
+    return Reader(open_table, parse, identity="texts", roles=(*roles, "label"), texts=roles)
 
 
 def _tokenized(name: str, rows: Examples, tokenizer: Any, limit: int) -> pa.Table:

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from thaw_api.data import DataSpec
-from thaw_trainer.data.coco import read_coco
+from thaw_trainer.data.coco import COCO
 from thaw_trainer.data.examples import SPLITS, Examples, read_splits
-from thaw_trainer.data.images import write_pixels
+from thaw_trainer.data.images import write_all_pixels
 from thaw_trainer.data.store import Made, digest
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.models.image_files import ImageSettings
@@ -23,7 +23,9 @@ def make_object_store(folder: Path, data: DataSpec, paths: dict[str, Path], sett
     Raises:
         TrainerError: whatever is wrong with the sources, or DataInvalid for a split without boxes.
     """
-    splits, counts = read_splits(data, paths, read_coco, identity="content")
+    read = read_splits(data, paths, COCO)
+    write_all_pixels(folder, read, settings)
+    splits, counts = read.splits, read.counts
     labels = _labels(splits, held_out=[name for name in SPLITS[1:] if name not in paths])
     boxes = {name: Counter(_counted(rows)) for name, rows in splits.items()}
     for name in SPLITS:
@@ -35,9 +37,7 @@ def make_object_store(folder: Path, data: DataSpec, paths: dict[str, Path], sett
     crowds = sum(sum(each) for rows in splits.values() for each in rows.columns["crowd"])
     unseen = sum(not boxes["train"][label] for label in labels)
     counts |= {name: count for name, count in (("boxesOfCrowds", crowds), ("labelsNotInTrain", unseen)) if count}
-    for name, rows in splits.items():
-        write_pixels(folder / f"{name}.npy", rows, settings)
-    facts = {"labels": labels, "counts": counts, "fingerprint": digest(_content(splits))}
+    facts = read.facts() | {"labels": labels, "fingerprint": digest(_content(splits))}
     return facts, {name: _table(rows, labels) for name, rows in splits.items()}
 
 

@@ -6,7 +6,6 @@ arXiv 1810.04805, section 4.3).
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,18 @@ import pyarrow as pa
 
 from thaw_api.data import DataSource, DataSpec
 from thaw_api.steps import QUESTION_FEATURES, Windows, read_steps
-from thaw_trainer.data.batches import length_classes, merge_rare_classes
-from thaw_trainer.data.examples import Examples, Read, read_splits
+from thaw_trainer.data.batches import fit_widths
+from thaw_trainer.data.examples import Columns, Reader, read_splits
+from thaw_trainer.data.rows import Rows, open_table
 from thaw_trainer.data.store import Made, digest
-from thaw_trainer.data.tables import column, read_table, text_column
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models.pretrained import URI_FIELD
 
 NOWHERE = -1
 """Offset of a token that is not of the context."""
-PASSAGE = "the context"
-"""Column that the split keeps together, unless `data.split.groupBy` names another; no table has one of this name."""
+_ROLES = ("question", "context", "answers")
+_ANSWERS_FIELD = "spec.data.columns.answers"
+_ANSWERS = pa.struct({"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())})
 _ROWS_OF_A_CLASS = 32
 
 
@@ -40,34 +40,51 @@ class Question:
     answers: tuple[tuple[str, int], ...]
 
 
-def read_questions(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-    """Examples of columns `row` (a Question) and `identity`.
-
-    Raises:
-        TrainerError: DataUnreadable, DataInvalid or ColumnNotFound.
-    """
-    is_squad = source.format == "squad" or (source.format is None and path.suffix.lower() == ".json")
-    table: pa.Table | None = None if is_squad else read_table(path, source.format, field)
-    questions = _read_squad(path, field) if table is None else _rows_of(data, table)
+def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
+    if source.format != "squad" and (source.format or path.suffix.lower() != ".json"):
+        return open_table(data, source, path, field)
+    questions = _read_squad(path, field)
     if not questions:
         raise TrainerError(DATA_INVALID, f"{path} has no questions", f"{field}.uri")
-    questions = [_trimmed(each) for each in questions]
-    for row, each in enumerate(questions):
+    columns = (
+        [each.question for each in questions],
+        [each.context for each in questions],
+        pa.array([_as_lists(each.answers) for each in questions], _ANSWERS),
+    )
+    return Rows(pa.table(dict(zip((data.columns.get(role, role) for role in _ROLES), columns, strict=True))))
+
+
+def _parse(data: DataSpec, rows: Rows) -> Columns:
+    """Examples of columns `row` (a Question) and `identity`; `answers` of a table are a struct of two lists, `text` and
+    `answer_start`, as datasets has SQuAD."""
+    names = [data.columns.get(role, role) for role in _ROLES]
+    question, context = (
+        rows.texts(name, f"spec.data.columns.{role}") for name, role in zip(names[:2], _ROLES, strict=False)
+    )
+    answers = rows.each(names[2], _ANSWERS_FIELD, _from_lists)
+    questions = [_trimmed(Question(*each)) for each in zip(question, context, (a or () for a in answers), strict=True)]
+    for place, each in enumerate(questions):
         for text, start in each.answers:
-            if start < 0 or each.context[start : start + len(text)] != text:
-                found = each.context[start : start + len(text)]
-                raise TrainerError(
-                    DATA_INVALID,
-                    f"row {row}: the answer {text!r} is not at character {start} of its context: {found!r} is",
-                    "spec.data.columns.answers",
-                )
-    columns: dict[str, Sequence[Any]] = {
-        "row": questions,
-        "identity": [(each.question, each.context) for each in questions],
-    }
-    contexts = pa.array([each.context for each in questions])
-    known = pa.table({PASSAGE: contexts}) if table is None else table.append_column(PASSAGE, contexts)
-    return Examples(columns, np.arange(len(questions))), known
+            found = each.context[start : start + len(text)]
+            if start < 0 or found != text:
+                message = f"the answer {text!r} is not at character {start} of its context: {found!r} is"
+                rows.mark(place, message, _ANSWERS_FIELD)
+    return {"row": questions, "identity": [(each.question, each.context) for each in questions]}
+
+
+def _as_lists(answers: tuple[tuple[str, int], ...]) -> dict[str, list[Any]]:
+    return {"text": [text for text, _ in answers], "answer_start": [start for _, start in answers]}
+
+
+def _from_lists(answers: Any) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(dict.fromkeys(zip(answers["text"], map(int, answers["answer_start"]), strict=True)))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"its answers are no struct of two lists, text and answer_start: {error}") from error
+
+
+QUESTIONS = Reader(_open, _parse, identity="identity", roles=_ROLES, texts=_ROLES[:1])
+"""Reads SQuAD's json, and tables. The context is no text to be changed: answers say where in it they are."""
 
 
 def _trimmed(question: Question) -> Question:
@@ -85,16 +102,17 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
     `end` (tokens of the answer), `special` (the token that stands for none), `offsets` (first and last character of
     each token of the context, NOWHERE otherwise). `<split>-questions` has `id`, `context` and `answers`.
     """
-    group = data.split.group_by or PASSAGE
+    group = data.split.group_by or data.columns.get("context", "context")
     apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": group})})
-    splits, counts = read_splits(apart, paths, read_questions, identity="identity")
+    read = read_splits(apart, paths, QUESTIONS)
+    splits = read.splits
     (windows,) = [step for _, step in read_steps(data.features, QUESTION_FEATURES)][-1:] or [Windows()]
     tables: dict[str, pa.Table] = {}
     content = {}
     for name, rows in splits.items():
         questions: list[Question] = list(rows.columns["row"])
         tables[name] = _windows(questions, rows.ids, tokenizer, limit, min(windows.stride, limit // 2))
-        counts[f"windows{name.capitalize()}"] = tables[name].num_rows
+        read.counts[f"windows{name.capitalize()}"] = tables[name].num_rows
         tables[f"{name}-questions"] = pa.table(
             {
                 "id": pa.array(rows.ids, pa.int64()),
@@ -105,11 +123,10 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
         content[name] = ([vars(each) for each in questions], rows.ids.tolist())
     lengths = {name: np.diff(tables[name]["input_ids"].combine_chunks().offsets.to_numpy()) for name in splits}
     longest = int(max(each.max() for each in lengths.values()))
-    widths = merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)
-    return {
-        "counts": counts,
+    widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
+    return read.facts() | {
         "fingerprint": digest(content),
-        "widths": widths.tolist() if data.batching.strategy == "bucket" else [limit],
+        "widths": widths if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
         "longestAnswer": 1 + int((tables["train"]["end"].to_numpy() - tables["train"]["start"].to_numpy()).max()),
@@ -213,24 +230,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
-
-
-def _rows_of(data: DataSpec, table: pa.Table) -> list[Question]:
-    """A table as datasets has SQuAD: `answers` is a struct of two lists, `text` and `answer_start`."""
-    question, context = (
-        text_column(table, data.columns.get(role, role), f"spec.data.columns.{role}")
-        for role in ("question", "context")
-    )
-    name = data.columns.get("answers", "answers")
-    answers = column(table, name, "spec.data.columns.answers").to_pylist()
-    try:
-        found = [
-            tuple(dict.fromkeys(zip(each["text"], map(int, each["answer_start"]), strict=True))) for each in answers
-        ]
-    except (TypeError, KeyError, ValueError) as error:
-        raise TrainerError(
-            DATA_INVALID,
-            f"column {name!r} holds no structs of two lists, text and answer_start: {error}",
-            "spec.data.columns.answers",
-        ) from error
-    return [Question(*each) for each in zip(question, context, found, strict=True)]

@@ -6,21 +6,21 @@ Samples are kept as 16-bit numbers, one ragged column; their lengths for batches
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.batches import length_classes, merge_rare_classes
-from thaw_trainer.data.examples import Examples, Read
+from thaw_trainer.data.batches import fit_widths
+from thaw_trainer.data.examples import Columns, Reader, SplitExamples
+from thaw_trainer.data.rows import BadRow, Rows, encoded_column, open_table
 from thaw_trainer.data.store import digest, file_digest
-from thaw_trainer.data.tables import column, read_table, text_column
+from thaw_trainer.data.tables import read_table
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 _ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".au")
@@ -35,17 +35,21 @@ def source_digest(data: DataSpec, source: DataSource, path: Path, field: str, fo
     """A short name for all bytes of a source: its table, and every sound that it names.
 
     Args:
-        folder_role: see `_table`.
+        folder_role: see `_rows`.
     """
-    audio = _table(data, source, path, field, folder_role)["audio"]
+    audio = _rows(data, source, path, field, folder_role).table["audio"].drop_null()
     named = [] if pa.types.is_binary(audio.type) or pa.types.is_large_binary(audio.type) else audio.to_pylist()
     table = path if path.is_file() else _metadata(path)
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            digests = list(pool.map(file_digest, [*([table] if table else []), *map(Path, named)]))
+            digests = list(pool.map(_digest_if_there, [*([table] if table else []), *map(Path, named)]))
     except OSError as error:
         raise TrainerError(DATA_UNREADABLE, f"{error.filename} cannot be read: {error}", f"{field}.uri") from error
     return digest([str(Path(name).relative_to(path if path.is_dir() else path.parent)) for name in named], digests)
+
+
+def _digest_if_there(file: Path) -> str:
+    return file_digest(file) if file.exists() else ""
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -57,7 +61,7 @@ def sound_files(folder: Path) -> list[Path]:
     )
 
 
-def reader(role: str, from_folders: bool) -> Callable[[DataSpec, DataSource, Path, str], Read]:
+def reader(role: str, from_folders: bool) -> Reader:
     """Reads examples of columns `audio` (encoded bytes, or the file), `role`, and `content`, a digest of the bytes.
 
     Args:
@@ -65,37 +69,47 @@ def reader(role: str, from_folders: bool) -> Callable[[DataSpec, DataSource, Pat
         from_folders: whether an audiofolder without a table has the role in the names of its folders.
     """
 
-    def read(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-        table = _table(data, source, path, field, role if from_folders else None)
-        name = role if path.is_dir() and not _metadata(path) else data.columns.get(role, role)
-        told = text_column(table, name, f"spec.data.columns.{role}")
-        audio = table["audio"].to_pylist()
-        columns: dict[str, Sequence[Any]] = {"audio": audio, role: told, "content": [_content(each) for each in audio]}
-        return Examples(columns, np.arange(len(told))), table
+    def open_source(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
+        return _rows(data, source, path, field, role if from_folders else None)
 
-    return read
+    def parse(data: DataSpec, rows: Rows) -> Columns:
+        where = f"spec.data.columns.{role}"
+        told = rows.texts(data.columns.get(role, role), where)
+        if role == "text":
+            told = [" ".join(text.split()) for text in told]
+            for place, text in enumerate(told):
+                if not text:
+                    rows.mark(place, "its text is empty", where)
+        audio = rows.each("audio", "spec.data.columns.audio", _present)
+        return {"audio": audio, role: told, "content": ["" if each is None else _content(each) for each in audio]}
+
+    return Reader(open_source, parse, identity="content", roles=("audio", role), texts=("text",) * (role == "text"))
 
 
-def decoded(rows: Examples, rate: int) -> list[NDArray[np.int16]]:
-    """The samples of each example at a rate in Hz, channels averaged.
+def decoded(read: SplitExamples, split: str, rate: int) -> list[NDArray[np.int16]]:
+    """The samples of each example of a split at a rate in Hz, channels averaged; what cannot be heard leaves the split.
 
     Raises:
-        TrainerError: DataUnreadable, with the file or row.
+        TrainerError: too many cannot.
     """
+    rows = read.splits[split]
+    bad: list[BadRow] = []
 
     def decode(place: int) -> NDArray[np.int16]:
         audio = rows.columns["audio"][place]
-        what = audio if isinstance(audio, str) else f"row {rows.ids[place]}"
+        what, row = audio if isinstance(audio, str) else "it", int(rows.ids[place])
         try:
             samples = read_samples(audio, rate)
         except (OSError, ValueError, RuntimeError) as error:
-            raise TrainerError(DATA_UNREADABLE, f"{what} is no readable sound: {error}", "spec.data") from error
+            bad.append(BadRow(row, f"{what} is no readable sound: {error}", "spec.data", DATA_UNREADABLE))
+            return np.empty(0, np.int16)
         if not len(samples):
-            raise TrainerError(DATA_INVALID, f"{what} has no samples", "spec.data")
+            bad.append(BadRow(row, f"{what} has no samples", "spec.data"))
         return samples
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(decode, range(len(rows))))
+        samples = list(pool.map(decode, range(len(rows))))
+    return [samples[place] for place in read.leave_out(split, bad)]
 
 
 def read_samples(audio: bytes | str, rate: int) -> NDArray[np.int16]:
@@ -121,11 +135,11 @@ def units(samples: NDArray[np.int64], rate: int) -> NDArray[np.int32]:
 def fit_classes(lengths: dict[str, NDArray[np.int32]]) -> list[int]:
     """Length classes for the splits' lengths in units."""
     longest = int(max(each.max() for each in lengths.values()))
-    return [int(width) for width in merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)]
+    return fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
 
 
-def _table(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> pa.Table:
-    """A table whose column `audio` holds bytes or absolute paths.
+def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> Rows:
+    """Rows whose column `audio` holds bytes or absolute paths.
 
     Args:
         folder_role: the role that the names of folders have in an audiofolder without a table; None: it needs one.
@@ -133,44 +147,35 @@ def _table(data: DataSpec, source: DataSource, path: Path, field: str, folder_ro
     if path.is_dir():
         metadata = _metadata(path)
         if metadata is None:
-            return _folder_table(path, field, folder_role)
-        table = read_table(metadata, None, field)
-        names = text_column(table, "file_name", f"{field}.uri")
-        return _with_audio(table, "file_name", _inside(path, names, f"{field}.uri"))
+            return Rows(_folder_table(data, path, field, folder_role))
+        rows = Rows(read_table(metadata, None, field))
+        names = rows.texts("file_name", f"{field}.uri")
+        return rows.replacing("file_name", "audio", _inside(path, names, f"{field}.uri"))
     if source.format == "audiofolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an audiofolder is a folder", f"{field}.uri")
-    table = read_table(path, source.format, field)
+    rows = open_table(data, source, path, field)
     name, where = data.columns.get("audio", "audio"), "spec.data.columns.audio"
-    values = column(table, name, where)
-    if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
-        values = pc.struct_field(values, "bytes")
-        if values.null_count:
-            raise TrainerError(DATA_INVALID, f"column {name!r} lacks bytes in {values.null_count} rows", where)
+    values: Any = encoded_column(rows, name, where)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         values = _inside(path.parent, values.to_pylist(), where)
     elif not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise TrainerError(
             DATA_INVALID, f"column {name!r} holds {values.type}, neither paths nor encoded sounds", where
         )
-    return _with_audio(table, name, values)
+    return rows.replacing(name, "audio", values)
 
 
-def _inside(folder: Path, names: list[str], field: str) -> pa.Array:
+def _inside(folder: Path, names: Sequence[str | None], field: str) -> pa.Array:
     """The files of a folder that a table names; a name that leads out of it is refused."""
     for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if name and (Path(name).is_absolute() or ".." in Path(name).parts):
             raise TrainerError(
                 DATA_INVALID, f"{name!r} leads out of {folder}: a table names what lies beside it", field
             )
-    return pa.array([str(folder / name) for name in names], pa.string())
+    return pa.array([str(folder / name) if name else None for name in names], pa.string())
 
 
-def _with_audio(table: pa.Table, replaced: str, values: Any) -> pa.Table:
-    kept = table.drop_columns([name for name in table.column_names if name in (replaced, "audio")])
-    return kept.append_column("audio", values)
-
-
-def _folder_table(folder: Path, field: str, role: str | None) -> pa.Table:
+def _folder_table(data: DataSpec, folder: Path, field: str, role: str | None) -> pa.Table:
     files = sound_files(folder)
     if role is None:
         raise TrainerError(
@@ -181,12 +186,21 @@ def _folder_table(folder: Path, field: str, role: str | None) -> pa.Table:
         message = f"{len(loose)} sounds outside a folder of their label" if loose else "no sounds"
         raise TrainerError(DATA_INVALID, f"{folder} has {message}", f"{field}.uri")
     return pa.table(
-        {"audio": [str(file) for file in files], role: [file.relative_to(folder).parts[0] for file in files]}
+        {
+            "audio": [str(file) for file in files],
+            data.columns.get(role, role): [file.relative_to(folder).parts[0] for file in files],
+        }
     )
 
 
 def _metadata(folder: Path) -> Path | None:
     return next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+
+
+def _present(audio: bytes | str) -> bytes | str:
+    if isinstance(audio, str) and not Path(audio).is_file():
+        raise ValueError(f"{audio} is no file")
+    return audio
 
 
 def _content(audio: bytes | str) -> str:

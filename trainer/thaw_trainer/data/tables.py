@@ -1,6 +1,7 @@
 """Reading tables (csv, tsv, jsonl, parquet, saved datasets) with the columns that a task needs."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,11 +84,12 @@ def named_column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
     return table[name]
 
 
-def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
-    """One column, complete; see `named_column`.
+def text_column(table: pa.Table, name: str, field: str) -> list[str]:
+    """A column of text, complete; numbers and booleans are written out.
 
     Raises:
-        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, or cells are missing.
+        TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, cells are missing or no
+            scalars.
     """
     values = named_column(table, name, field)
     if values.null_count:
@@ -95,18 +97,16 @@ def column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
         raise TrainerError(
             DATA_INVALID, f"column {name!r} lacks a value in {values.null_count} rows, the first is row {first}", field
         )
-    return values
+    return as_text(values, name, field)
 
 
-def text_column(table: pa.Table, name: str, field: str) -> list[str]:
-    """A column of text; numbers and booleans are written out.
+def as_text(values: pa.ChunkedArray, name: str, field: str) -> list[Any]:
+    """Cells as text, None where they are missing; numbers and booleans are written out.
 
     Raises:
-        TrainerError: as `column`, or DataInvalid when its cells are no scalars.
+        TrainerError: DataInvalid when they are no scalars.
     """
-    values = column(table, name, field)
     try:
-        texts: list[str] = pc.cast(values, pa.string()).to_pylist()
+        return list(pc.cast(values, pa.string()).to_pylist())
     except pa.ArrowException as error:
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not text", field) from error
-    return texts

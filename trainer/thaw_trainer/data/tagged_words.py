@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from thaw_api.data import DataSource, DataSpec
-from thaw_trainer.data.batches import length_classes, merge_rare_classes
-from thaw_trainer.data.examples import SPLITS, Examples, Read, read_splits
+from thaw_trainer.data.batches import fit_widths
+from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, read_splits
+from thaw_trainer.data.rows import Rows, open_table
 from thaw_trainer.data.store import Made, digest
-from thaw_trainer.data.tables import column, read_table
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 NO_TAG = -100
@@ -23,34 +23,34 @@ OUTSIDE = "O"
 CUT_OFF = -1
 """Predicted tag of a word that was not read: it is never right."""
 _ROWS_OF_A_CLASS = 32
+_ROLES = ("tokens", "tags")
 
 
-def read_tagged(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-    """Examples of columns `tokens` (a tuple of words) and `tags` (as many).
+def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
+    if source.format != "conll" and (source.format or path.suffix.lower() not in (".conll", ".bio", ".iob")):
+        return open_table(data, source, path, field)
+    names = [data.columns.get(role, role) for role in _ROLES]
+    return Rows(pa.table(dict(zip(names, _read_conll(path, field), strict=True))))
 
-    Raises:
-        TrainerError: DataUnreadable, DataInvalid or ColumnNotFound.
-    """
-    if source.format == "conll" or (source.format is None and path.suffix.lower() in (".conll", ".bio", ".iob")):
-        tokens, tags = _read_conll(path, field)
-        table = pa.table({"row": np.arange(len(tokens))})
-    else:
-        table = read_table(path, source.format, field)
-        tokens, tags = (
-            _lists(table, data.columns.get(role, role), f"spec.data.columns.{role}") for role in ("tokens", "tags")
-        )
-    for row, (words, their_tags) in enumerate(zip(tokens, tags, strict=True)):
+
+def _parse(data: DataSpec, rows: Rows) -> Columns:
+    """Examples of columns `tokens` (a tuple of words) and `tags` (as many)."""
+    tokens, tags = (_lists(rows, data.columns.get(role, role), f"spec.data.columns.{role}") for role in _ROLES)
+    for place, (words, their_tags) in enumerate(zip(tokens, tags, strict=True)):
         if len(words) != len(their_tags) or not words:
-            raise TrainerError(
-                DATA_INVALID, f"row {row} has {len(words)} tokens and {len(their_tags)} tags", "spec.data.columns.tags"
-            )
-    return Examples({"tokens": tokens, "tags": tags}, np.arange(len(tokens))), table
+            rows.mark(place, f"it has {len(words)} tokens and {len(their_tags)} tags", "spec.data.columns.tags")
+    return {"tokens": tokens, "tags": tags}
+
+
+TAGGED_WORDS = Reader(_open, _parse, identity="tokens", roles=_ROLES)
+"""Reads CoNLL files, and tables of lists."""
 
 
 def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limit: int) -> Made:
     """Facts and tables of a store: `input_ids`, `label` (a tag's number or NO_TAG for each token), `word` (the word
     of each token, -1 for none) and `tags` (of every word, those that were cut off included)."""
-    splits, counts = read_splits(data, paths, read_tagged, identity="tokens")
+    read = read_splits(data, paths, TAGGED_WORDS)
+    splits = read.splits
     labels = _fit_tags(splits)
     number = {label: index for index, label in enumerate(labels)}
     tables, fingerprint = {}, {}
@@ -67,7 +67,7 @@ def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, li
             [their_tags[word] if word >= 0 else NO_TAG for word in own]
             for own, their_tags in zip(words, tags, strict=True)
         ]
-        counts[f"wordsCutOff{name.capitalize()}"] = sum(
+        read.counts[f"wordsCutOff{name.capitalize()}"] = sum(
             len(their_tags) - sum(word >= 0 for word in own) for own, their_tags in zip(words, tags, strict=True)
         )
         integers = pa.list_(pa.int32())
@@ -83,12 +83,11 @@ def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, li
         fingerprint[name] = (rows.columns["tokens"], rows.columns["tags"], rows.ids.tolist())
     lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
     longest = int(max(each.max() for each in lengths.values()))
-    widths = merge_rare_classes(length_classes(longest), lengths["train"], _ROWS_OF_A_CLASS)
-    return {
+    widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
+    return read.facts() | {
         "labels": labels,
-        "counts": counts,
         "fingerprint": digest(fingerprint),
-        "widths": widths.tolist() if data.batching.strategy == "bucket" else [limit],
+        "widths": widths if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
     }, tables
@@ -147,15 +146,15 @@ def _read_conll(path: Path, field: str) -> tuple[list[tuple[str, ...]], list[tup
     return tokens, tags
 
 
-def _lists(table: pa.Table, name: str, field: str) -> list[tuple[str, ...]]:
-    values = column(table, name, field)
+def _lists(rows: Rows, name: str, field: str) -> list[tuple[str, ...]]:
+    values = rows.column(name, field)
     if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not lists", field)
     if not (pa.types.is_string(values.type.value_type) or pa.types.is_large_string(values.type.value_type)):
         message = f"column {name!r} holds lists of {values.type.value_type}, not of text: write tags by their names"
         raise TrainerError(DATA_INVALID, message, field)
-    rows = [tuple(row) for row in values.to_pylist()]
-    lacking = next((number for number, row in enumerate(rows) if None in row), None)
-    if lacking is not None:
-        raise TrainerError(DATA_INVALID, f"row {lacking} of column {name!r} lacks a value", field)
-    return rows
+    found = [tuple(row or ()) for row in values.to_pylist()]
+    for place, row in enumerate(found):
+        if None in row:
+            rows.mark(place, f"column {name!r} lacks a value in its list", field)
+    return found

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from thaw_api.data import DataSource, DataSpec
+from thaw_api.data import DataSpec
 from thaw_trainer.data.batches import fit_widths
-from thaw_trainer.data.examples import SPLITS, Examples, Read, Reader, read_splits
+from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, read_splits
+from thaw_trainer.data.rows import Rows, open_table
 from thaw_trainer.data.store import Made, digest
-from thaw_trainer.data.tables import read_table, text_column
-from thaw_trainer.errors import DATA_INVALID, MODEL_UNREADABLE, TrainerError
+from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models.pretrained import URI_FIELD
 
 _AT_A_TIME = 1000
@@ -28,25 +28,24 @@ Baseline = Callable[[dict[str, Examples]], dict[str, Any]]
 def pair_reader(source_role: str, target_role: str) -> Reader:
     """Reads tables; its examples have the columns `source` and `target`."""
 
-    def read(data: DataSpec, source: DataSource, path: Path, field: str) -> Read:
-        table = read_table(path, source.format, field)
+    def parse(data: DataSpec, rows: Rows) -> Columns:
         columns = {}
         for name, role in (("source", source_role), ("target", target_role)):
             where = f"spec.data.columns.{role}"
-            columns[name] = text_column(table, data.columns.get(role, role), where)
-            empty = [row for row, text in enumerate(columns[name]) if not text.strip()]
-            if empty:
-                message = f"{len(empty)} rows of {path.name} have an empty {role}, the first is row {empty[0]}"
-                raise TrainerError(DATA_INVALID, message, where)
-        return Examples(columns, np.arange(table.num_rows)), table
+            columns[name] = rows.texts(data.columns.get(role, role), where)
+            for place, text in enumerate(columns[name]):
+                if not text.strip():
+                    rows.mark(place, f"its {role} is empty", where)
+        return columns
 
-    return read
+    roles = (source_role, target_role)
+    return Reader(open_table, parse, identity="source", roles=roles, texts=roles)
 
 
 def make_pairs(
     data: DataSpec,
     paths: dict[str, Path],
-    read: Reader,
+    reader: Reader,
     tokenizer: Any,
     limits: tuple[int, int],
     instruction: str,
@@ -63,7 +62,8 @@ def make_pairs(
     Raises:
         TrainerError: whatever is wrong with the data, or the tokenizer does not end a text.
     """
-    splits, counts = read_splits(data, paths, read, identity="source")
+    read = read_splits(data, paths, reader)
+    splits = read.splits
     tables, cut = {}, dict.fromkeys(("sourcesCut", "targetsCut"), 0)
     for name, rows in splits.items():
         sources, cut_sources = _tokens(tokenizer, [instruction + text for text in rows.columns["source"]], limits[0])
@@ -85,8 +85,8 @@ def make_pairs(
     longest = max(int(each.max()) for each in lengths["input_ids"].values())
     is_bucket = data.batching.strategy == "bucket"
     widths = fit_widths(lengths["input_ids"]["train"], longest, _ROWS_OF_A_CLASS) if is_bucket else [limits[0]]
-    facts = {
-        "counts": counts | cut,
+    read.counts |= cut
+    facts = read.facts() | {
         "fingerprint": digest(
             {name: ([*map(list, rows.columns.values())], rows.ids.tolist()) for name, rows in splits.items()}
         ),

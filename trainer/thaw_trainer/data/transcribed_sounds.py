@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from thaw_api.data import DataSpec
 from thaw_api.steps import SOUND_FEATURES, read_steps
-from thaw_trainer.data.examples import Examples, read_splits
+from thaw_trainer.data.examples import read_splits
 from thaw_trainer.data.sounds import decoded, fit_classes, reader, units
 from thaw_trainer.data.store import Made, digest
 from thaw_trainer.errors import DATA_INVALID, TrainerError
@@ -16,14 +16,15 @@ from thaw_trainer.models.speech_recognizer import BLANK, DELIMITER, UNKNOWN, fit
 
 def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     """Facts and tables of a store: `samples` (16 bits), `characters` (numbers of the vocabulary) and `text`."""
-    splits, counts = read_splits(data, paths, reader("text", from_folders=False), identity="content")
-    splits = {name: Examples({**rows.columns, "text": _plain(rows)}, rows.ids) for name, rows in splits.items()}
+    read = read_splits(data, paths, reader("text", from_folders=False))
+    sounds = {name: decoded(read, name, rate) for name in list(read.splits)}
+    splits, counts = read.splits, read.counts
     vocabulary = fit_vocabulary(list(splits["train"].columns["text"]))
     number = {character: index for index, character in enumerate(vocabulary)}
     limits = [step.max_seconds for _, step in read_steps(data.features, SOUND_FEATURES)]
     tables, lengths, unknown, fingerprint = {}, {}, 0, {}
     for name, rows in splits.items():
-        samples = decoded(rows, rate)
+        samples = sounds[name]
         kept = [i for i, each in enumerate(samples) if not limits or len(each) <= min(limits) * rate]
         if not kept:
             raise TrainerError(
@@ -47,17 +48,8 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
         fingerprint[name] = (rows.columns["content"], texts, rows.ids.tolist())
     counts["unknownCharacters"] = unknown
     assert vocabulary[0] == BLANK
-    return {
+    return read.facts() | {
         "vocabulary": vocabulary,
-        "counts": counts,
         "fingerprint": digest(fingerprint),
         "widths": fit_classes(lengths),
     }, tables
-
-
-def _plain(rows: Examples) -> list[str]:
-    """The texts with single spaces."""
-    texts = [" ".join(text.split()) for text in rows.columns["text"]]
-    if not all(texts):
-        raise TrainerError(DATA_INVALID, f"row {rows.ids[texts.index('')]} has an empty text", "spec.data.columns.text")
-    return texts

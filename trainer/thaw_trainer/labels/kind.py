@@ -12,6 +12,7 @@ from torch import nn
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.examples import Examples
+from thaw_trainer.data.rows import Rows
 
 Facts: TypeAlias = dict[str, Any]
 
@@ -33,8 +34,8 @@ class Labels(ABC):
     """What transformers' configurations call it."""
 
     @abstractmethod
-    def read(self, table: pa.Table, data: DataSpec) -> list[Any]:
-        """Each row's label, hashable.
+    def read(self, rows: Rows, data: DataSpec) -> list[Any]:
+        """Each row's label, hashable; anything where it marks a row as bad.
 
         Raises:
             TrainerError: ColumnNotFound, or DataInvalid when the column holds no labels of this kind.

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.examples import SPLITS, Examples
+from thaw_trainer.data.rows import Rows
 from thaw_trainer.data.store import ragged
-from thaw_trainer.data.tables import column, named_column
+from thaw_trainer.data.tables import named_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets, label_column
 from thaw_trainer.labels.multi_label_metrics import f1, label_counts, multi_label_metrics
@@ -31,10 +32,10 @@ class MultiLabel(Labels):
     def __init__(self, separator: str | None = None) -> None:
         self._separator = separator
 
-    def read(self, table: pa.Table, data: DataSpec) -> list[tuple[str, ...]]:
+    def read(self, rows: Rows, data: DataSpec) -> list[tuple[str, ...]]:
         """See Labels: each row's labels, sorted, each once."""
-        rows = self._from_text(table, data) if self._separator else _from_lists(table, data)
-        return [tuple(sorted(set(row))) for row in rows]
+        found = self._from_text(rows.table, data) if self._separator else _from_lists(rows, data)
+        return [tuple(sorted(set(row))) for row in found]
 
     def _from_text(self, table: pa.Table, data: DataSpec) -> list[list[str]]:
         """Cells of text with a separator; a cell that is missing has no label, as csv writes it."""
@@ -104,23 +105,22 @@ class MultiLabel(Labels):
         return {"labelCounts": {name: numbers.tolist() for name, numbers in counts._asdict().items()}}
 
 
-def _from_lists(table: pa.Table, data: DataSpec) -> list[list[str]]:
+def _from_lists(rows: Rows, data: DataSpec) -> list[list[str]]:
     name = label_column(data)
-    values = column(table, name, LABEL_FIELD)
+    values = rows.column(name, LABEL_FIELD)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         message = f"column {name!r} holds text: say what separates its labels, or write lists"
         raise TrainerError(DATA_INVALID, message, _SEPARATOR_FIELD)
     try:
-        rows: list[list[str | None]] = pc.cast(values, pa.list_(pa.string())).to_pylist()
+        lists: list[list[str | None] | None] = pc.cast(values, pa.list_(pa.string())).to_pylist()
     except pa.ArrowException as error:
         message = f"column {name!r} holds {values.type}, not lists of labels"
         raise TrainerError(DATA_INVALID, message, LABEL_FIELD) from error
     found = []
-    for number, row in enumerate(rows):
-        labels = [label for label in row if label is not None]
-        if len(labels) < len(row):
-            raise TrainerError(DATA_INVALID, f"row {number} of column {name!r} lacks a value in its list", LABEL_FIELD)
-        found.append(labels)
+    for place, labels in enumerate(lists):
+        found.append([label for label in labels or () if label is not None])
+        if labels is not None and len(found[-1]) < len(labels):
+            rows.mark(place, f"column {name!r} lacks a value in its list", LABEL_FIELD)
     return found
 
 

@@ -5,20 +5,20 @@ learning rate would take thousands of steps to prices. Predictions and metrics a
 exported gives them too.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.examples import Examples
-from thaw_trainer.data.tables import column
+from thaw_trainer.data.rows import Rows
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets, label_column
 from thaw_trainer.labels.regression_metrics import regression_metrics
@@ -34,18 +34,20 @@ class Regression(Labels):
     def __init__(self, scale: TargetScale | None = None) -> None:
         self._scale = scale or TargetScale()
 
-    def read(self, table: pa.Table, data: DataSpec) -> list[float]:
+    def read(self, rows: Rows, data: DataSpec) -> list[float]:
         """See Labels: finite numbers; text that is one is read as such."""
         name = label_column(data)
-        values = column(table, name, LABEL_FIELD)
-        try:
-            numbers: list[float] = pc.cast(values, pa.float64()).to_pylist()
-        except pa.ArrowException as error:
-            raise TrainerError(DATA_INVALID, f"column {name!r} holds no numbers: {error}", LABEL_FIELD) from error
-        row = next((row for row, number in enumerate(numbers) if not np.isfinite(number)), None)
-        if row is not None:
-            raise TrainerError(DATA_INVALID, f"column {name!r} has {numbers[row]} in row {row}", LABEL_FIELD)
-        return numbers
+
+        def number(cell: Any) -> float:
+            try:
+                read = float(cell)
+            except (TypeError, ValueError):
+                read = math.nan
+            if not math.isfinite(read):
+                raise ValueError(f"column {name!r} holds {cell!r}, which is no finite number")
+            return read
+
+        return rows.each(name, LABEL_FIELD, number)
 
     def fit(self, splits: Mapping[str, Examples], data: DataSpec) -> Facts:
         """See Labels: mean and deviation of train, and the error of answering that mean."""

@@ -57,6 +57,8 @@ def report_of(summary: RunSummary) -> str:
         classes=classes[: view.LISTED_CLASSES],
         more_classes=len(classes[view.LISTED_CLASSES :]),
         counts=summary.facts.get("counts", {}),
+        cleaning=summary.facts.get("cleaning", []),
+        bad_rows=summary.facts.get("badRows", {"count": 0, "listed": []}),
         fingerprint=summary.facts.get("fingerprint"),
         stages=view.stage_rows(summary),
         manifest=view.manifest_text(summary),

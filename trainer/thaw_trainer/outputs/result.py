@@ -28,6 +28,8 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "trials": [_trial(record) for record in summary.records],
         "data": {
             "rows": summary.facts.get("counts", {}),
+            "cleaning": summary.facts.get("cleaning", []),
+            "badRows": summary.facts.get("badRows", {"count": 0, "listed": []}),
             "classes": summary.facts.get("classes", {}),
             **{name: summary.facts[name] for name in ("tokens", "padding") if name in summary.facts},
             "fingerprint": summary.facts.get("fingerprint"),

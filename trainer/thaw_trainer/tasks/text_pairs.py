@@ -251,8 +251,8 @@ class TextPairKind:
         before = instruction.text if instruction else ""
 
         def make(paths: dict[str, Path], tokenizer: Any, limit: int) -> Any:
-            read, limits = pair_reader(*self.roles), (limit, min(target_limit, limit))
-            return make_pairs(spec.data, paths, read, tokenizer, limits, before, self.baseline)
+            reader, limits = pair_reader(*self.roles), (limit, min(target_limit, limit))
+            return make_pairs(spec.data, paths, reader, tokenizer, limits, before, self.baseline)
 
         load = partial(text_writer.load_tokenizer, languages=_languages(spec))
         return prepare_tokens(spec, files, load, lambda folder: _empty(folder, spec), make)
