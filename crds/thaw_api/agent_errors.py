@@ -36,6 +36,7 @@ def _what_agents_lack(spec: FineTuneJobSpec) -> list[FieldError]:
     refused = (
         (training.precision != "float32", "training.precision", "an agent acts and learns in float32"),
         (training.sharding != "none", "training.sharding", "an agent's workers act by themselves, each with all of it"),
+        (bool(spec.evaluation.slices), "evaluation.slices", "an agent has episodes, no rows"),
         (spec.model.head.dropout is not None, "model.head.dropout", "a policy has no dropout"),
         (
             bool(training.ppo and training.ppo.pretrained_weight) and spec.model.init == "random",

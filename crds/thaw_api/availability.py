@@ -22,8 +22,6 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
         (method in _LATE_ADAPTERS, f"model.adapter.method={method}"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
         (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
-        (bool(spec.evaluation.slices), "evaluation.slices"),
-        (bool(spec.evaluation.require), "evaluation.require"),
         (spec.cluster.workers is not None and spec.cluster.workers.min is not None, "cluster.workers.min"),
         (_scheme(spec.output.uri) not in _OUTPUT_SCHEMES, f"output.uri={_scheme(spec.output.uri)}:"),
     ]

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints, model_validator
 
 from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, LongText, SchemaModel, ShortText
+from thaw_api.thresholds import THRESHOLD
 
 Quantity = Annotated[
     str, StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([a-zA-Z]{1,2})?$")
@@ -146,10 +147,11 @@ class EvaluationSpec(SchemaModel):
     """How texts are written to be measured; absent: beam search with 4 beams."""
     slices: list[SliceSpec] | None = Field(default=None, max_length=32)
     """Parts of the test rows measured by themselves."""
-    require: dict[ShortText, Annotated[str, StringConstraints(max_length=64)]] | None = Field(
+    require: dict[ShortText, Annotated[str, StringConstraints(max_length=64, pattern=THRESHOLD)]] | None = Field(
         default=None, max_length=16
     )
-    """Thresholds, such as accuracy: ">= 0.9", below which the job fails."""
+    """What metrics have to reach on the test rows, such as accuracy: ">= 0.9"; else the job fails, with its model
+    written (BelowThreshold)."""
 
 
 class OutputSpec(SchemaModel):

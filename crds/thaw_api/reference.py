@@ -47,8 +47,6 @@ _PLAIN: Schema = {"task": "text-classification", "model": {"uri": "file:a"}, "da
 """A spec that uses nothing but what there is; single choices are tried on it."""
 _BLOCKS = {
     "freezing.cache": {},
-    "evaluation.slices": [{"name": "slice", "where": "true"}],
-    "evaluation.require": {"accuracy": ">= 0.9"},
     "cluster.workers": {"min": 1, "max": 2},
 }
 """Whole blocks that may be unavailable, each with a smallest use of it."""

@@ -14,6 +14,7 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     named = [
         *choosing_metrics(spec),
         *((f"spec.evaluation.metrics[{i}]", metric) for i, metric in enumerate(spec.evaluation.metrics or ())),
+        *((f"spec.evaluation.require.{metric}", metric) for metric in spec.evaluation.require or ()),
     ]
     errors = [
         FieldError(path, f"{called} has no metric {metric!r}; it has {', '.join(task.metrics)}")

@@ -82,6 +82,9 @@ class TaskEntry:
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
     what it reads, since that is held for all of them at once, nor where a loss is no plain computation of tensors."""
+    interval_budget: int = 100_000_000
+    """Test rows that may be measured in all for bootstrap intervals; 0: it has none, since its metrics are not those of
+    rows that could be drawn again."""
     kinds: dict[LabelKind, Measures] = field(default_factory=dict)
     """Kinds of labels that it has beside single-label, which the entry itself is about."""
 
@@ -118,6 +121,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "token-classification": TaskEntry(
         columns=("tokens", "tags"),
+        interval_budget=200_000,
         metrics={"f1": "max", "precision": "max", "recall": "max", "accuracy": "max", "loss": "min"},
         objective="f1",
         formats=("conll", "jsonl", "parquet", "dataset"),
@@ -125,6 +129,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "question-answering": TaskEntry(
         columns=("question", "context", "answers"),
+        interval_budget=0,
         metrics={"f1": "max", "exactMatch": "max", "loss": "min"},
         objective="f1",
         formats=("squad", "jsonl", "parquet", "dataset"),
@@ -134,6 +139,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "translation": TaskEntry(
         columns=("source", "target"),
+        interval_budget=200_000,
         metrics={"loss": "min", "bleu": "max", "chrf": "max"},
         objective="loss",
         features=TRANSLATION_FEATURES,
@@ -144,6 +150,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "summarization": TaskEntry(
         columns=("text", "summary"),
+        interval_budget=200_000,
         metrics={"loss": "min", "rouge1": "max", "rouge2": "max", "rougeL": "max"},
         objective="loss",
         features=SUMMARY_FEATURES,
@@ -174,6 +181,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "object-detection": TaskEntry(
         columns=(),
+        interval_budget=0,
         metrics={"map": "max", "map50": "max", "map75": "max", "loss": "min"},
         objective="map",
         formats=("coco",),
@@ -185,6 +193,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "face-recognition": TaskEntry(
         columns=("image", "label"),
+        interval_budget=0,
         metrics={"auc": "max", "tar": "max", "rank1": "max"},
         objective="auc",
         formats=("imagefolder", "parquet"),
@@ -215,6 +224,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "speech-recognition": TaskEntry(
         columns=("audio", "text"),
+        interval_budget=1_000_000,
         metrics={"wer": "min", "cer": "min", "loss": "min"},
         objective="wer",
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from thaw_api.job import FineTuneJob, FineTuneJobSpec
 from thaw_api.search_space import objective, trial_count, trial_spec
 from thaw_api.tasks import LIBRARIES
+from thaw_api.thresholds import unmet
 from thaw_trainer.data.store import PreparedStore, digest
-from thaw_trainer.errors import ALL_TRIALS_FAILED, TrainerError, error_of
+from thaw_trainer.errors import ALL_TRIALS_FAILED, BELOW_THRESHOLD, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.reporting.events import BestTested, DataPrepared, Observer, RunStarted
@@ -157,7 +158,7 @@ def _summarize(
         seconds=watch.all(),
         best=best,
         final=final,
-        failure=None if best else _all_failed(ledger.records),
+        failure=_below_threshold(job.spec, final) if best else _all_failed(ledger.records),
         warnings=tuple(best.reports[-1]["warnings"]) if best else (),
     )
 
@@ -225,6 +226,14 @@ def _test_and_export(
         raise error_of(message["failure"])
     final: dict[str, Any] = message["result"]
     return final
+
+
+def _below_threshold(spec: FineTuneJobSpec, final: dict[str, Any]) -> dict[str, Any] | None:
+    """What of `evaluation.require` the test metrics do not reach; None when they reach all of it."""
+    told = unmet(spec.evaluation.require, final["test"]["metrics"])
+    if not told:
+        return None
+    return TrainerError(BELOW_THRESHOLD, "; ".join(told), "spec.evaluation.require").as_dict()
 
 
 def _all_failed(records: list[TrialRecord]) -> dict[str, Any]:

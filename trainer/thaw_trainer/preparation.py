@@ -12,6 +12,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_api.schema_model import Scalar
 from thaw_api.search import ParameterSpec
 from thaw_api.search_space import searched_values, trial_count, trial_spec
+from thaw_trainer.data.examples import TEST_ROWS
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
@@ -65,6 +66,10 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     variants = _variants(spec, _OF_THE_STORE)
     stores = {inputs_key(variant): kind.prepare(variant, files) for variant in variants}
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
+    if spec.evaluation.slices:
+        from thaw_trainer.evaluation.slices import slice_rows  # imports what only conditions need
+
+        slice_rows(spec.evaluation.slices, PreparedStore(base).table(TEST_ROWS))
     layout = _layout(spec, kind, base)
     phases = check_schedules(spec, layout)
     _check_adapters(spec, kind, base)

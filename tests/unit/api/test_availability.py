@@ -14,8 +14,6 @@ from thaw_api.structural_schema import Schema, walk
 
 UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
     ("adapter", {"model.adapter": {"method": "qlora"}}, "spec.model.adapter.method"),
-    ("slices", {"evaluation.slices": [{"name": "a", "where": "b > 1"}]}, "spec.evaluation.slices"),
-    ("thresholds", {"evaluation.require": {"accuracy": ">= 0.9"}}, "spec.evaluation.require"),
     ("elastic workers", {"cluster.workers": {"min": 1, "max": 2}}, "spec.cluster.workers.min"),
 ]
 """Blocks; single values of a choice are found in the schema, below."""

@@ -16,12 +16,17 @@ from thaw_trainer.cleaning.minhash import band_keys, bands_for, shingles
 
 
 def kept(step: str, options: dict[str, Any], train: Columns, test: Columns | None = None) -> dict[str, list[int]]:
-    rows, _ = cleaned(step, options, train, **({"test": test} if test else {}))
+    held_out = {"test": test} if test else {}
+    rows, _ = cleaned(step, options, train, None, **held_out)
     return {name: its.ids.tolist() for name, its in rows.items()}
 
 
 def test_the_first_of_equal_rows_stays() -> None:
-    table: Columns = {"text": ["a", "b", "a", "a", None, None], "label": ["x", "x", "x", "y", "x", "x"], "n": list(range(6))}
+    table: Columns = {
+        "text": ["a", "b", "a", "a", None, None],
+        "label": ["x", "x", "x", "y", "x", "x"],
+        "n": list(range(6)),
+    }
     assert kept("dropDuplicates", {}, table) == {"train": [0, 1, 3, 4]}
     assert kept("dropDuplicates", {"by": ["text"]}, table) == {"train": [0, 1, 4]}
 

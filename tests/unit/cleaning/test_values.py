@@ -58,9 +58,9 @@ def test_a_condition_keeps_the_rows_that_it_holds_for(where: str, kept: list[int
     [
         ("year >", DATA_INVALID, "'year >' is no condition"),
         ("price > 3", COLUMN_NOT_FOUND, "the data has no column 'price'; it has text, label, stars, year"),
-        ("year + 1", DATA_INVALID, "not whether a row stays"),
+        ("year + 1", DATA_INVALID, "not whether a row is meant"),
         ("CAST(text AS DOUBLE) > 1", DATA_INVALID, "conversion from `str` to `f64` failed in column 'text'"),
-        ("1 = 1", DATA_INVALID, "not whether a row stays"),
+        ("1 = 1", DATA_INVALID, "not whether a row is meant"),
         ("read_csv('/etc/passwd')", DATA_INVALID, "is no condition"),
         ("year IN (SELECT year FROM train)", DATA_INVALID, ""),
     ],

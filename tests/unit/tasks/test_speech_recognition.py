@@ -207,7 +207,7 @@ def test_a_corrupt_sound_and_an_empty_text_are_named(recognizer: Recognizer) -> 
     table = recognizer.root / "sounds" / "metadata.csv"
     soundfile.write(recognizer.root / "sounds" / "999.wav", spoken("a", np.random.default_rng(9)), RATE)
     table.write_text(table.read_text("utf-8") + '999.wav," "\r\n', encoding="utf-8")
-    with pytest.raises(TrainerError, match="row 48 has an empty text"):
+    with pytest.raises(TrainerError, match="row 48: its text is empty"):
         recognizer.task()
 
 

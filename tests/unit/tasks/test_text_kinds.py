@@ -65,7 +65,9 @@ def test_heads_that_share_steps_are_what_each_is_alone(tiny: TinyTexts, tmp_path
     for one, other in zip(alone, fused, strict=True):
         assert torch.tensor(one.losses).sub(torch.tensor(other.losses)).abs().max() < 1e-5
         for mine, theirs in zip(one.metrics, other.metrics, strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+            for name, value in mine.items():
+                # Average precision jumps where two rows whose scores differ by less than that change places.
+                assert value == pytest.approx(theirs[name], rel=1e-3, abs=1e-2 if name == "map" else 1e-3), name
 
 
 def exported(tiny: TinyTexts, changes: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Any]:

@@ -68,7 +68,7 @@ def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> 
     padded = sum(
         int(widths["train"][np.searchsorted(widths["train"], _total(lengths, each))]) for each in joined["train"]
     )
-    facts = read.facts() | {
+    facts = {
         "fingerprint": _fingerprint(splits),
         "widths": widths["train"],
         "measuredWidths": {name: widths[name] for name in _HELD_OUT},
@@ -80,7 +80,7 @@ def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> 
         "padding": padding_share(lengths["train"], padded),
         "baseline": _unigrams(rows, vocabulary),
     }
-    return facts, {name: _table(rows[name], joined[name]) for name in rows}
+    return read.made(facts, {name: _table(rows[name], joined[name]) for name in rows})
 
 
 def _fitted_to_the_model(spec: FineTuneJobSpec, model_folder: Path, tokenizer: Any) -> tuple[int, int]:

@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.rows import BadRow, LeftOut, Rows
 from thaw_trainer.data.splitting import split_rows
+from thaw_trainer.data.store import Made
 from thaw_trainer.data.tables import text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.uris import UriRoots, resolve_data
 
 SPLITS = ("train", "validation", "test")
+TEST_ROWS = "test-rows"
+"""Name of a store's table of the test split's columns."""
+ROW = "_row"
+"""Its column of the rows' numbers in the source."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class SplitExamples:
     counts: dict[str, int]
     cleaning: list[dict[str, Any]]
     left_out: LeftOut
+    test_rows: pa.Table
+    """The test split's single values of each column, with their `ROW`: for slices and examples."""
 
     def leave_out(self, split: str, bad: Sequence[BadRow]) -> NDArray[np.int64]:
         """Takes rows out that show only later that they cannot be used; returns the places of all others.
@@ -80,9 +87,10 @@ class SplitExamples:
             self.counts[split] = len(kept)
         return kept
 
-    def facts(self) -> dict[str, Any]:
-        """What a store tells of it."""
-        return {"counts": self.counts, "cleaning": self.cleaning, "badRows": self.left_out.facts()}
+    def made(self, facts: dict[str, Any], tables: dict[str, pa.Table]) -> Made:
+        """A store's facts and tables with what all of them have."""
+        told = {"counts": self.counts, "cleaning": self.cleaning, "badRows": self.left_out.facts()}
+        return told | facts, tables | {TEST_ROWS: self.test_rows}
 
 
 def source_paths(data: DataSpec, roots: UriRoots) -> dict[str, Path]:
@@ -139,7 +147,20 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
                 f"spec.data.split.{name}",
             )
     splits, counts = _without_duplicates(splits, counts, reader.identity)
-    return SplitExamples(splits, counts, cleaning, left_out)
+    source, table = found.get("test", found["train"])
+    return SplitExamples(splits, counts, cleaning, left_out, _plain_rows(splits["test"], source, table))
+
+
+def _plain_rows(rows: Examples, source: Examples, table: pa.Table) -> pa.Table:
+    """Some rows of a source's table with their numbers, and those of its columns that hold single values."""
+    places = np.searchsorted(source.ids, rows.ids)
+    plain = [
+        name
+        for name, kind in zip(table.column_names, table.schema.types, strict=True)
+        if not pa.types.is_nested(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
+    ]
+    found = table.select([name for name in plain if name != ROW]).take(places)
+    return found.append_column(ROW, pa.array(rows.ids, pa.int64()))
 
 
 def usable(data: DataSpec, reader: Reader, rows: Rows, name: str, left_out: LeftOut) -> tuple[Examples, pa.Table]:

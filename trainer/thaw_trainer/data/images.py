@@ -94,7 +94,7 @@ def make_store(folder: Path, data: DataSpec, paths: dict[str, Path], settings: I
     write_all_pixels(folder, read, settings)
     labels = fit_labels(read.splits)
     facts = _facts(read, labels) | {"classes": class_counts(read.splits, labels)}
-    return facts, {name: _table(rows, labels) for name, rows in read.splits.items()}
+    return read.made(facts, {name: _table(rows, labels) for name, rows in read.splits.items()})
 
 
 def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settings: ImageSettings) -> Made:
@@ -123,7 +123,7 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
             )
             raise TrainerError(DATA_INVALID, message, f"spec.data.split.{name}")
     read.counts |= {f"identities{name.capitalize()}": len(identities) for name, identities in of.items()}
-    return _facts(read, of["train"]), {name: _table(rows, of[name]) for name, rows in splits.items()}
+    return read.made(_facts(read, of["train"]), {name: _table(rows, of[name]) for name, rows in splits.items()})
 
 
 def _facts(read: SplitExamples, labels: list[str]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _facts(read: SplitExamples, labels: list[str]) -> dict[str, Any]:
     content = {
         name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in read.splits.items()
     }
-    return read.facts() | {"labels": labels, "fingerprint": digest(content)}
+    return {"labels": labels, "fingerprint": digest(content)}
 
 
 def _table(rows: Examples, labels: list[str]) -> pa.Table:

@@ -35,9 +35,10 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     content = {
         name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()
     }
-    return read.facts() | {
+    facts = {
         "labels": labels,
         "fingerprint": digest(content),
         "widths": fit_classes(lengths),
         "classes": class_counts(splits, labels),
-    }, tables
+    }
+    return read.made(facts, tables)

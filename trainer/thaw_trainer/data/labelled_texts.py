@@ -37,8 +37,7 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
     lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
     longest = int(max(each.max() for each in lengths.values()))
     widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
-    facts = fitted | read.facts()
-    facts |= {
+    facts = fitted | {
         "fingerprint": _fingerprint(splits),
         "widths": widths if data.batching.strategy == "bucket" else [limit],
         "maxTokens": limit,
@@ -46,7 +45,7 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
         "padSegment": getattr(tokenizer, "pad_token_type_id", 0),
         "padLeft": tokenizer.padding_side == "left",
     }
-    return facts, tables
+    return read.made(facts, tables)
 
 
 def _reader(data: DataSpec, labels: Labels) -> Reader:

@@ -37,8 +37,8 @@ def make_object_store(folder: Path, data: DataSpec, paths: dict[str, Path], sett
     crowds = sum(sum(each) for rows in splits.values() for each in rows.columns["crowd"])
     unseen = sum(not boxes["train"][label] for label in labels)
     counts |= {name: count for name, count in (("boxesOfCrowds", crowds), ("labelsNotInTrain", unseen)) if count}
-    facts = read.facts() | {"labels": labels, "fingerprint": digest(_content(splits))}
-    return facts, {name: _table(rows, labels) for name, rows in splits.items()}
+    facts = {"labels": labels, "fingerprint": digest(_content(splits))}
+    return read.made(facts, {name: _table(rows, labels) for name, rows in splits.items()})
 
 
 def _counted(rows: Examples) -> list[str]:

@@ -124,14 +124,15 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
     lengths = {name: np.diff(tables[name]["input_ids"].combine_chunks().offsets.to_numpy()) for name in splits}
     longest = int(max(each.max() for each in lengths.values()))
     widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
-    return read.facts() | {
+    facts = {
         "fingerprint": digest(content),
         "widths": widths if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
         "longestAnswer": 1 + int((tables["train"]["end"].to_numpy() - tables["train"]["start"].to_numpy()).max()),
         "unanswerable": any(not each.answers for each in splits["train"].columns["row"]),
-    }, tables
+    }
+    return read.made(facts, tables)
 
 
 def _windows(questions: list[Question], ids: Any, tokenizer: Any, limit: int, stride: int) -> pa.Table:

@@ -84,13 +84,14 @@ def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, li
     lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
     longest = int(max(each.max() for each in lengths.values()))
     widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
-    return read.facts() | {
+    facts = {
         "labels": labels,
         "fingerprint": digest(fingerprint),
         "widths": widths if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",
-    }, tables
+    }
+    return read.made(facts, tables)
 
 
 def _first_tokens(words: list[int | None]) -> list[int]:

@@ -86,7 +86,7 @@ def make_pairs(
     is_bucket = data.batching.strategy == "bucket"
     widths = fit_widths(lengths["input_ids"]["train"], longest, _ROWS_OF_A_CLASS) if is_bucket else [limits[0]]
     read.counts |= cut
-    facts = read.facts() | {
+    facts = {
         "fingerprint": digest(
             {name: ([*map(list, rows.columns.values())], rows.ids.tolist()) for name, rows in splits.items()}
         ),
@@ -100,7 +100,7 @@ def make_pairs(
         "longestTarget": int(lengths["labels"]["train"].max()),
         "baseline": baseline(splits),
     }
-    return facts, tables
+    return read.made(facts, tables)
 
 
 def _tokens(

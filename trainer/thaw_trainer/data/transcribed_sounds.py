@@ -48,8 +48,9 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
         fingerprint[name] = (rows.columns["content"], texts, rows.ids.tolist())
     counts["unknownCharacters"] = unknown
     assert vocabulary[0] == BLANK
-    return read.facts() | {
+    facts = {
         "vocabulary": vocabulary,
         "fingerprint": digest(fingerprint),
         "widths": fit_classes(lengths),
-    }, tables
+    }
+    return read.made(facts, tables)

@@ -57,6 +57,7 @@ def report_of(summary: RunSummary) -> str:
         classes=classes[: view.LISTED_CLASSES],
         more_classes=len(classes[view.LISTED_CLASSES :]),
         counts=summary.facts.get("counts", {}),
+        slices=view.slice_table(summary),
         cleaning=summary.facts.get("cleaning", []),
         bad_rows=summary.facts.get("badRows", {"count": 0, "listed": []}),
         fingerprint=summary.facts.get("fingerprint"),

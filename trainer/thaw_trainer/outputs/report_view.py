@@ -23,6 +23,8 @@ class MetricRow:
     name: str
     validation: float | None
     test: float | None
+    interval: tuple[float, float] | None = None
+    """The middle 95% of the test metric when its rows are drawn again."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,23 @@ def metric_rows(summary: RunSummary) -> list[MetricRow]:
     names = dict.fromkeys(
         [summary.metric, *(name for name in (*test, *validation) if chosen is None or name in chosen)]
     )
-    rows = [MetricRow(name, validation.get(name), test.get(name)) for name in names]
+    intervals = summary.final.get("test", {}).get("intervals", {})
+    rows = [MetricRow(name, validation.get(name), test.get(name), intervals.get(name)) for name in names]
     return [row for row in rows if row.validation is not None or row.test is not None]
+
+
+def slice_table(summary: RunSummary) -> tuple[list[str], list[tuple[str, int, list[float | None]]]]:
+    """The metrics that the job chose, and of each slice of the test rows its name, rows and their values; the first
+    slice is all rows."""
+    names = [row.name for row in metric_rows(summary) if row.test is not None]
+    test = summary.final.get("test", {})
+    slices = test.get("slices", [])
+    if not slices:
+        return [], []
+    everything = {"name": "all rows", "rows": test.get("rows", 0), "metrics": test.get("metrics", {})}
+    return names, [
+        (each["name"], each["rows"], [each["metrics"].get(name) for name in names]) for each in (everything, *slices)
+    ]
 
 
 def baseline(summary: RunSummary) -> Baseline | None:

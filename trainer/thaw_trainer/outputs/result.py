@@ -16,15 +16,24 @@ from thaw_trainer.search.journal import TrialRecord
 def result_of(summary: RunSummary) -> dict[str, Any]:
     """The result as JSON; numbers that are not finite are null."""
     chosen = summary.job.spec.evaluation.metrics
-    test = summary.final.get("test", {}).get("metrics", {})
+    tested = summary.final.get("test", {})
     best = summary.best
+
+    def is_chosen(metric: str) -> bool:
+        return chosen is None or metric in chosen
+
     result: dict[str, Any] = {
         "status": summary.status,
         "job": summary.job.metadata.name,
         "task": summary.job.spec.task,
         "objective": {"metric": summary.metric, "mode": summary.mode},
         "best": _trial(best) | {"trial": best.name} if best else None,
-        "test": {name: value for name, value in test.items() if chosen is None or name in chosen},
+        "test": {name: value for name, value in tested.get("metrics", {}).items() if is_chosen(name)},
+        "testIntervals": {name: each for name, each in tested.get("intervals", {}).items() if is_chosen(name)},
+        "slices": [
+            each | {"metrics": {name: value for name, value in each["metrics"].items() if is_chosen(name)}}
+            for each in tested.get("slices", [])
+        ],
         "trials": [_trial(record) for record in summary.records],
         "data": {
             "rows": summary.facts.get("counts", {}),

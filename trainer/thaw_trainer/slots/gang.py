@@ -13,7 +13,10 @@ import ray
 import torch
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.examples import TEST_ROWS
+from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
+from thaw_trainer.evaluation.intervals import intervals
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
 from thaw_trainer.loop.distributed import Gang
@@ -27,7 +30,7 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
-from thaw_trainer.tasks.protocol import ShowsEpisode, ShowsSamples, Task, plain_columns
+from thaw_trainer.tasks.protocol import Predictions, ShowsEpisode, ShowsSamples, Task, plain_columns
 from thaw_trainer.tasks.registry import find_task
 
 _TAKE_SECONDS = 60.0
@@ -156,6 +159,8 @@ def _test_and_export(
                     output.mkdir(parents=True, exist_ok=True)
                     columns = plain_columns(predictions)
                     np.savez(output / f"{split}-predictions.npz", **columns)  # type: ignore[arg-type]
+        if gang.rank == 0:
+            result["test"] |= _beside_metrics(task, spec, PreparedStore(Path(assignment.store)), predictions)
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
         if gang.rank == 0 and isinstance(task, ShowsEpisode):
@@ -165,6 +170,24 @@ def _test_and_export(
             with writing(output):
                 export_model(task, model, spec.model, OutputFolder(output).unfinished_model)
         return result | {"seconds": {"test": tested - began, "export": clock() - tested}}
+
+
+def _beside_metrics(
+    task: Task, spec: FineTuneJobSpec, store: PreparedStore, predictions: Predictions | None
+) -> dict[str, Any]:
+    """`intervals` of the test metrics, and `slices` of the test rows."""
+    assert predictions is not None
+
+    def measure(rows: Predictions) -> dict[str, float]:
+        return task.metrics(rows, full=True)
+
+    told: dict[str, Any] = {"intervals": intervals(predictions, measure, spec.task_entry.interval_budget)}
+    if spec.evaluation.slices:
+        from thaw_trainer.evaluation.slices import measure_slices, slice_rows  # imports what only conditions need
+
+        rows = slice_rows(spec.evaluation.slices, store.table(TEST_ROWS))
+        told["slices"] = measure_slices(rows, predictions, measure)
+    return told
 
 
 def _samples(task: ShowsSamples, model: torch.nn.Module, gang: Gang) -> list[dict[str, str]]:

@@ -1,0 +1,48 @@
+"""A condition over the columns of a table, in SQL."""
+
+import polars as pl
+
+from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, TrainerError
+
+
+class Condition:
+    """Says of each row whether something holds.
+
+    Polars reads it and runs it as an expression over columns: it reaches no other table and no file.
+
+    Args:
+        field: path of the field that has it.
+
+    Raises:
+        TrainerError: DataInvalid: it does not parse.
+    """
+
+    def __init__(self, text: str, field: str) -> None:
+        self.text, self.field = text, field
+        try:
+            self._expression = pl.sql_expr(text)
+        except pl.exceptions.PolarsError as error:
+            raise TrainerError(DATA_INVALID, f"{text!r} is no condition: {_first_line(error)}", field) from error
+
+    def holds(self, frame: pl.DataFrame) -> pl.Series:
+        """Whether it holds, of each row; where a value that it asks for is missing, it does not.
+
+        Raises:
+            TrainerError: ColumnNotFound, or DataInvalid: it cannot be computed, or says something else of a row.
+        """
+        unknown = sorted(set(self._expression.meta.root_names()) - set(frame.columns))
+        if unknown:
+            message = f"the data has no column {unknown[0]!r}; it has {', '.join(frame.columns)}"
+            raise TrainerError(COLUMN_NOT_FOUND, message, self.field)
+        try:
+            holds = frame.select(self._expression.alias("holds")).to_series()
+        except pl.exceptions.PolarsError as error:
+            raise TrainerError(DATA_INVALID, f"{self.text!r}: {_first_line(error)}", self.field) from error
+        if holds.dtype != pl.Boolean or len(holds) != len(frame):
+            message = f"{self.text!r} gives {holds.dtype}, not whether a row is meant"
+            raise TrainerError(DATA_INVALID, message, self.field)
+        return holds.fill_null(False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
