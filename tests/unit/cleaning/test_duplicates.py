@@ -95,6 +95,7 @@ def test_every_text_has_the_least_hashes_of_its_own_shingles(texts: list[str]) -
         assert len(texts[one]) < 5 or np.array_equal(together[:, one], together[:, other])
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 0.999))
 def test_texts_of_just_the_similarity_share_a_band_99_times_in_100(similarity: float) -> None:
     bands, width = bands_for(similarity)
