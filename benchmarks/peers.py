@@ -8,6 +8,15 @@ from typing import Literal
 
 PEERS = {
     "trainer": ("accelerate==1.12.0",),
+    "datasets": (
+        "datasets==4.4.1",
+        "datasketch==2.0.0",
+        "dill==0.4.0",
+        "httpcore==1.0.9",
+        "httpx==0.28.1",
+        "multiprocess==0.70.18",
+        "xxhash==3.6.0",
+    ),
     "schedules": (
         "beartype==0.23.1",
         "beautifulsoup4==4.15.0",
@@ -34,7 +43,7 @@ PEERS = {
 FOLDERS = Path.home() / ".cache" / "thaw" / "bench-peers"
 
 
-def use_peers(name: Literal["trainer", "schedules"]) -> None:
+def use_peers(name: Literal["trainer", "datasets", "schedules"]) -> None:
     """Installs a set and begins the program again with it on its path: libraries look for each other when they are
     imported."""
     path, folder = os.environ.get("PYTHONPATH", ""), FOLDERS / name

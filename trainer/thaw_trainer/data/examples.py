@@ -1,6 +1,8 @@
 """Examples as a job's sources have them: read, split, labels fitted on train, and what is held out kept apart from what
 is trained on."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +195,21 @@ def _without_duplicates(
         kept[name] = rows.take(fresh)
         seen.update(values)
     return kept, counts | {name: len(rows) for name, rows in kept.items()}
+
+
+def fingerprint(splits: Mapping[str, Examples], roles: Sequence[str]) -> str:
+    """A short name for which examples are in which split.
+
+    Args:
+        roles: columns that say what an example is; of text, numbers, or tuples of them.
+    """
+    hashed = hashlib.sha256()
+    for name, rows in splits.items():
+        hashed.update(json.dumps([name, rows.ids.tolist()]).encode())
+        for role in roles:
+            for value in rows.columns[role]:
+                hashed.update(json.dumps(value).encode())
+    return hashed.hexdigest()[:16]
 
 
 def fit_labels(splits: dict[str, Examples]) -> list[str]:

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.batches import fit_widths
-from thaw_trainer.data.examples import Columns, Examples, Reader, read_splits
+from thaw_trainer.data.examples import Columns, Examples, Reader, fingerprint, read_splits
 from thaw_trainer.data.rows import Rows, open_table
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
+from thaw_trainer.data.tokenizing import tokenized
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.labels.kind import Labels
 from thaw_trainer.labels.registry import find_labels
@@ -38,7 +39,7 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
     longest = int(max(each.max() for each in lengths.values()))
     widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
     facts = fitted | {
-        "fingerprint": _fingerprint(splits),
+        "fingerprint": fingerprint(splits, ("texts", "label")),
         "widths": widths if data.batching.strategy == "bucket" else [limit],
         "maxTokens": limit,
         "padToken": tokenizer.pad_token_id,
@@ -60,34 +61,15 @@ def _reader(data: DataSpec, labels: Labels) -> Reader:
 
 
 def _tokenized(name: str, rows: Examples, tokenizer: Any, limit: int) -> pa.Table:
-    """What is too long is cut, of a pair the longer text first."""
-    texts = [list(each) for each in zip(*rows.columns["texts"], strict=True)]
-    encoded = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
-    tokens, segments = encoded["input_ids"], encoded.get("token_type_ids") or []
+    tokens, segments = tokenized(tokenizer, rows.columns["texts"], limit)
     _check_tokens(name, rows, tokens)
-    if not any(any(each) for each in segments):
-        segments = [[] for _ in tokens]  # what a model takes for granted
-    integers = pa.list_(pa.int32())
-    return pa.table(
-        {
-            "id": pa.array(rows.ids, pa.int64()),
-            "input_ids": pa.array(tokens, integers),
-            "segments": pa.array(segments, integers),
-        }
-    )
+    return pa.table({"id": pa.array(rows.ids, pa.int64()), "input_ids": tokens, "segments": segments})
 
 
-def _fingerprint(splits: dict[str, Examples]) -> str:
-    """Digest of which rows are in which split."""
-    return digest(
-        {name: (rows.columns["texts"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()}
-    )
-
-
-def _check_tokens(name: str, rows: Examples, tokens: list[list[int]]) -> None:
+def _check_tokens(name: str, rows: Examples, tokens: pa.Array) -> None:
     """A tokenizer without special tokens leaves nothing of an empty text, which no model can read."""
-    empty = [int(row) for row, each in zip(rows.ids, tokens, strict=True) if not each]
-    if empty:
+    empty = rows.ids[np.diff(tokens.offsets) == 0]
+    if len(empty):
         raise TrainerError(
             DATA_INVALID,
             f"{len(empty)} rows of {name} have no token, the first is row {empty[0]}",
