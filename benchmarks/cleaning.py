@@ -5,8 +5,8 @@ python benchmarks/cleaning.py [--rows 1000000] [--only thaw]
 The table has HTML, mojibake, exact and near duplicates and missing values. Both sides strip HTML and repair text by the
 same functions of a row, drop the same kinds of rows, split by the same shares, tokenize with the quickstart's tokenizer
 and leave their rows on disk. datasets drops duplicates in one process, as its documentation shows, and finds near ones
-with datasketch's MinHash (64 hashes). Each side is a process of its own; memory is what the process and its children hold
-for themselves (USS), looked at five times a second.
+with datasketch's MinHash (64 hashes). Each side is a process of its own; memory is what process and children hold for
+themselves (USS), looked at five times a second.
 """
 
 import argparse
