@@ -60,7 +60,8 @@ class ModelSpec(SchemaModel):
 
     uri: ModelUri
     """Where the model comes from: hf://org/name@revision, pkg://package/path (data inside an installed Python
-    package), file:path (`thaw run` only), torchvision://, timm://, pvc://claim/path, s3://, gs://, job://name."""
+    package), file:path (`thaw run` only), torchvision://, timm://, pvc://claim/path, s3://, gs://, job://name. The
+    folder of an earlier run stands for the model that it left."""
     init: Literal["pretrained", "random"] = "pretrained"
     """Start from the pretrained weights, or from random ones (a baseline)."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -175,3 +175,18 @@ def test_a_model_in_a_claim_without_a_configuration_is_not_found(claims: Path) -
 def test_an_output_that_cannot_be_written_to_is_the_outputs_error() -> None:
     error = refusal(lambda: output_folder("s3://bucket/out", UriRoots(Path(), Path("/"))))
     assert (error.reason, error.field) == (OUTPUT_NOT_WRITABLE, "spec.output.uri")
+
+
+def test_the_folder_of_an_earlier_run_stands_for_its_model(tmp_path: Path) -> None:
+    run = tmp_path / "out"
+    (run / "model").mkdir(parents=True)
+    for file in ("result.json", "model/config.json"):
+        (run / file).write_text("{}", encoding="utf-8")
+    assert resolve_model("file:out", MODEL, UriRoots(tmp_path)) == run / "model"
+
+
+def test_an_earlier_run_without_a_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}", encoding="utf-8")
+    error = refusal(lambda: resolve_model(f"file://{tmp_path}", MODEL, UriRoots(tmp_path)))
+    assert (error.reason, error.field) == (MODEL_NOT_FOUND, MODEL)
+    assert "left no model" in error.message

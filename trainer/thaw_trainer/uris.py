@@ -41,7 +41,7 @@ def resolve_data(uri: str, field: str, roots: UriRoots) -> Path:
 
 def resolve_model(uri: str, field: str, roots: UriRoots) -> Path:
     """The folder with a model's config.json and weights, or a model that is one archive (*.zip); hf:// is downloaded
-    from the hub.
+    from the hub. The folder of an earlier run stands for the model that it left.
 
     Raises:
         TrainerError: ModelNotFound.
@@ -51,6 +51,10 @@ def resolve_model(uri: str, field: str, roots: UriRoots) -> Path:
     path = _local_path(uri, field, roots, MODEL_NOT_FOUND)
     if path.suffix == ".zip" and path.is_file():
         return path
+    if (path / "result.json").is_file():
+        path /= "model"
+        if not path.is_dir():
+            raise TrainerError(MODEL_NOT_FOUND, f"{uri} names a run that left no model: it failed", field)
     if not (path / "config.json").is_file():
         raise TrainerError(MODEL_NOT_FOUND, f"{uri} names {path}, and no config.json is there", field)
     return path

@@ -71,6 +71,7 @@ def card_of(summary: RunSummary) -> str:
         few_rows=_FEW_ROWS,
         best_epoch=best["epoch"] if best else None,
         phases=view.phase_rows(summary),
+        calibration=summary.final.get("test", {}).get("calibration"),
         states=view.state_counts(summary),
         splits={name: summary.facts.get("counts", {}).get(name) for name in ("train", "validation", "test")},
         fingerprint=summary.facts.get("fingerprint"),

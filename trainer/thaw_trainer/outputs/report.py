@@ -7,6 +7,7 @@ from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.confusion_plot import MOST_CLASSES, confusion_plot
 from thaw_trainer.outputs.episode_plot import episode_plot
 from thaw_trainer.outputs.plots import DRAWN_TRIALS, all_trials, learning_curves
+from thaw_trainer.outputs.reliability_plot import reliability_plot
 from thaw_trainer.outputs.search_plots import search_plots
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.svg import Plot
@@ -50,6 +51,8 @@ def report_of(summary: RunSummary) -> str:
         search=search_plots(summary),
         confusion=_confusion(summary),
         most_classes=MOST_CLASSES,
+        calibration=summary.final.get("test", {}).get("calibration"),
+        reliability=_reliability(summary),
         confusions=view.confusions(summary),
         parameters=view.parameter_names(summary),
         trials=trials[: view.LISTED_TRIALS],
@@ -70,6 +73,11 @@ def report_of(summary: RunSummary) -> str:
 def _episode(summary: RunSummary) -> Plot | None:
     found = view.episode(summary)
     return episode_plot(found) if found else None
+
+
+def _reliability(summary: RunSummary) -> Plot | None:
+    found = summary.final.get("test", {}).get("calibration")
+    return reliability_plot(found) if found else None
 
 
 def _confusion(summary: RunSummary) -> Plot | None:

@@ -17,7 +17,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
     """The result as JSON; numbers that are not finite are null."""
     chosen = summary.job.spec.evaluation.metrics
     tested = summary.final.get("test", {})
-    best = summary.best
+    best, found = summary.best, tested.get("calibration")
 
     def is_chosen(metric: str) -> bool:
         return chosen is None or metric in chosen
@@ -30,6 +30,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "best": _trial(best) | {"trial": best.name} if best else None,
         "test": {name: value for name, value in tested.get("metrics", {}).items() if is_chosen(name)},
         "testIntervals": {name: each for name, each in tested.get("intervals", {}).items() if is_chosen(name)},
+        "calibration": {name: found[name] for name in ("temperature", "ece", "scaledEce")} if found else None,
         "slices": [
             each | {"metrics": {name: value for name, value in each["metrics"].items() if is_chosen(name)}}
             for each in tested.get("slices", [])

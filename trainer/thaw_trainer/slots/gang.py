@@ -16,6 +16,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.examples import TEST_ROWS
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
+from thaw_trainer.evaluation.calibration import calibration
 from thaw_trainer.evaluation.intervals import intervals
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
@@ -147,6 +148,7 @@ def _test_and_export(
         model = pristine_model(task, spec).to(gang.device)
         load_moved(model, Checkpoints(Path(assignment.folder)).best_file(assignment.best_epoch))
         result: dict[str, Any] = {}
+        kept: dict[str, Predictions | None] = {}
         for split in ("validation", "test"):
             predictions = predict_split(model, task, split, gang, spec.training)
             if predictions is not None:
@@ -159,8 +161,9 @@ def _test_and_export(
                     output.mkdir(parents=True, exist_ok=True)
                     columns = plain_columns(predictions)
                     np.savez(output / f"{split}-predictions.npz", **columns)  # type: ignore[arg-type]
+            kept[split] = predictions
         if gang.rank == 0:
-            result["test"] |= _beside_metrics(task, spec, PreparedStore(Path(assignment.store)), predictions)
+            result["test"] |= _beside_metrics(task, spec, PreparedStore(Path(assignment.store)), kept)
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
         if gang.rank == 0 and isinstance(task, ShowsEpisode):
@@ -173,20 +176,25 @@ def _test_and_export(
 
 
 def _beside_metrics(
-    task: Task, spec: FineTuneJobSpec, store: PreparedStore, predictions: Predictions | None
+    task: Task, spec: FineTuneJobSpec, store: PreparedStore, predictions: dict[str, Predictions | None]
 ) -> dict[str, Any]:
-    """`intervals` of the test metrics, and `slices` of the test rows."""
-    assert predictions is not None
+    """`intervals` of the test metrics, `slices` of the test rows, and `calibration` of a classifier."""
+    validation, test = predictions["validation"], predictions["test"]
+    assert validation is not None
+    assert test is not None
 
     def measure(rows: Predictions) -> dict[str, float]:
         return task.metrics(rows, full=True)
 
-    told: dict[str, Any] = {"intervals": intervals(predictions, measure, spec.task_entry.interval_budget)}
+    told: dict[str, Any] = {"intervals": intervals(test, measure, spec.task_entry.interval_budget)}
+    found = calibration(validation, test)
+    if found:
+        told["calibration"] = found
     if spec.evaluation.slices:
         from thaw_trainer.evaluation.slices import measure_slices, slice_rows  # imports what only conditions need
 
         rows = slice_rows(spec.evaluation.slices, store.table(TEST_ROWS))
-        told["slices"] = measure_slices(rows, predictions, measure)
+        told["slices"] = measure_slices(rows, test, measure)
     return told
 
 
