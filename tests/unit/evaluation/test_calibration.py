@@ -29,6 +29,13 @@ def test_the_temperature_is_how_much_too_sure_the_logits_are(scale: float) -> No
     assert fit_temperature(*drawn(4000, scale)) == pytest.approx(scale, rel=0.1)
 
 
+def test_a_model_that_is_right_on_every_row_is_not_made_endlessly_sure() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(4, size=50)
+    logits = np.eye(4, dtype=np.float32)[labels] + random.normal(size=(50, 4)).astype(np.float32) / 10
+    assert fit_temperature(logits, labels) > 0.1
+
+
 @settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0.1, 8), st.integers(0, 100))
 def test_the_error_is_torchmetrics_own(rows: int, scale: float, seed: int) -> None:
