@@ -6,7 +6,7 @@ The table has HTML, mojibake, exact and near duplicates and missing values. Both
 same functions of a row, drop the same kinds of rows, split by the same shares, tokenize with the quickstart's tokenizer
 and leave their rows on disk. datasets drops duplicates in one process, as its documentation shows, and finds near ones
 with datasketch's MinHash (64 hashes). Each side is a process of its own; memory is what process and children hold for
-themselves (USS), looked at five times a second.
+themselves (USS), looked at once a second.
 """
 
 import argparse
@@ -159,7 +159,7 @@ def measured(side: str, table: Path) -> dict[str, Any]:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             most = max(most, _own_memory(watched))
-            time.sleep(0.2)
+            time.sleep(1.0)
         assert process.stdout is not None
         if process.returncode:
             sys.exit(f"{side} ended with {process.returncode}")

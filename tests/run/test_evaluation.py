@@ -16,15 +16,17 @@ from tests.unit.tiny_models import save_pretrained
 
 
 def _write_problems(file: Path) -> None:
-    """240 good rows; 30 in HTML, 20 that repeat another, 10 of a label to be renamed, 2 without a label."""
+    """240 good rows; 30 in HTML, 20 that repeat another, 10 of a label to be renamed, 2 without a label, and a column
+    `code` that tells the label."""
     good = labelled_texts(270)
     rows = [(text, label) for text, label in good[:240]]
     rows += [(f"<p>{text}</p>", label) for text, label in good[240:]]
     rows += good[:20]
     rows[:10] = [(text, label.upper()) for text, label in rows[:10]]
     rows += [("no label", ""), ("no label either", "")]
+    leaking = [(text, label, label[:1].lower(), str(number)) for number, (text, label) in enumerate(rows)]
     with file.open("w", newline="", encoding="utf-8") as opened:
-        csv.writer(opened).writerows([("text", "label"), *rows])
+        csv.writer(opened).writerows([("text", "label", "code", "number"), *leaking])
 
 
 def test_a_job_that_is_cleaned_and_sliced_fails_by_what_it_does_not_reach(tmp_path: Path) -> None:
@@ -64,6 +66,9 @@ def test_a_job_that_is_cleaned_and_sliced_fails_by_what_it_does_not_reach(tmp_pa
     ]
     assert result["data"]["badRows"]["count"] == 2
     assert [each["row"] for each in result["data"]["badRows"]["listed"]] == [290, 291]
+
+    assert [each["column"] for each in result["data"]["suspects"]] == ["code"]
+    assert any("column 'code' alone tells the label of 100% of the rows" in each for each in result["warnings"])
 
     told = np.load(workspace.output / "test-predictions.npz")
     right = told["logits"].argmax(axis=1) == told["label"]

@@ -17,6 +17,7 @@ from thaw_api.search_space import objective, trial_count, trial_spec
 from thaw_api.tasks import LIBRARIES
 from thaw_api.thresholds import unmet
 from thaw_trainer.data.store import PreparedStore, digest
+from thaw_trainer.data.suspects import warnings_of
 from thaw_trainer.errors import ALL_TRIALS_FAILED, BELOW_THRESHOLD, TrainerError, error_of
 from thaw_trainer.outputs.folder import OutputFolder
 from thaw_trainer.outputs.summary import RunSummary
@@ -159,7 +160,7 @@ def _summarize(
         best=best,
         final=final,
         failure=_below_threshold(job.spec, final) if best else _all_failed(ledger.records),
-        warnings=tuple(best.reports[-1]["warnings"]) if best else (),
+        warnings=(*warnings_of(facts.get("suspects", ())), *(best.reports[-1]["warnings"] if best else ())),
     )
 
 

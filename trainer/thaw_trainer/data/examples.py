@@ -16,6 +16,7 @@ from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.rows import BadRow, LeftOut, Rows
 from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.store import Made
+from thaw_trainer.data.suspects import leaking_columns
 from thaw_trainer.data.tables import text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.uris import UriRoots, resolve_data
@@ -72,6 +73,8 @@ class SplitExamples:
     counts: dict[str, int]
     cleaning: list[dict[str, Any]]
     left_out: LeftOut
+    suspects: list[dict[str, Any]]
+    """Columns that tell the training rows' label by themselves; see `leaking_columns`."""
     test_rows: pa.Table
     """The test split's single values of each column, with their `ROW`: for slices and examples."""
 
@@ -92,6 +95,7 @@ class SplitExamples:
     def made(self, facts: dict[str, Any], tables: dict[str, pa.Table]) -> Made:
         """A store's facts and tables with what all of them have."""
         told = {"counts": self.counts, "cleaning": self.cleaning, "badRows": self.left_out.facts()}
+        told |= {"suspects": self.suspects}
         return told | facts, tables | {TEST_ROWS: self.test_rows}
 
 
@@ -150,7 +154,23 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
             )
     splits, counts = _without_duplicates(splits, counts, reader.identity)
     source, table = found.get("test", found["train"])
-    return SplitExamples(splits, counts, cleaning, left_out, _plain_rows(splits["test"], source, table))
+    return SplitExamples(
+        splits,
+        counts,
+        cleaning,
+        left_out,
+        _suspects(data, reader, splits["train"], *found["train"]),
+        _plain_rows(splits["test"], source, table),
+    )
+
+
+def _suspects(
+    data: DataSpec, reader: Reader, train: Examples, source: Examples, table: pa.Table
+) -> list[dict[str, Any]]:
+    if "label" not in train.columns:
+        return []
+    read = [data.columns.get(role, role) for role in reader.roles]
+    return leaking_columns(table.take(np.searchsorted(source.ids, train.ids)), train.columns["label"], read)
 
 
 def _plain_rows(rows: Examples, source: Examples, table: pa.Table) -> pa.Table:

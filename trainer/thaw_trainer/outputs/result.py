@@ -39,6 +39,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "data": {
             "rows": summary.facts.get("counts", {}),
             "cleaning": summary.facts.get("cleaning", []),
+            "suspects": summary.facts.get("suspects", []),
             "badRows": summary.facts.get("badRows", {"count": 0, "listed": []}),
             "classes": summary.facts.get("classes", {}),
             **{name: summary.facts[name] for name in ("tokens", "padding") if name in summary.facts},
