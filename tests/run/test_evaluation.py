@@ -68,6 +68,7 @@ def test_a_job_that_is_cleaned_and_sliced_fails_by_what_it_does_not_reach(tmp_pa
     assert [each["row"] for each in result["data"]["badRows"]["listed"]] == [290, 291]
 
     assert [each["column"] for each in result["data"]["suspects"]] == ["code"]
+    assert "2 rows cannot be used and were left out: see data.badRows" in result["warnings"]
     assert any("column 'code' alone tells the label of 100% of the rows" in each for each in result["warnings"])
 
     told = np.load(workspace.output / "test-predictions.npz")

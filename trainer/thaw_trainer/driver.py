@@ -160,8 +160,14 @@ def _summarize(
         best=best,
         final=final,
         failure=_below_threshold(job.spec, final) if best else _all_failed(ledger.records),
-        warnings=(*warnings_of(facts.get("suspects", ())), *(best.reports[-1]["warnings"] if best else ())),
+        warnings=(*_data_warnings(facts), *(best.reports[-1]["warnings"] if best else ())),
     )
+
+
+def _data_warnings(facts: dict[str, Any]) -> list[str]:
+    left_out = facts.get("badRows", {}).get("count", 0)
+    told = [f"{left_out} rows cannot be used and were left out: see data.badRows"] if left_out else []
+    return told + warnings_of(facts.get("suspects", ()))
 
 
 def _run_started(spec: FineTuneJobSpec, output: OutputFolder) -> RunStarted:
