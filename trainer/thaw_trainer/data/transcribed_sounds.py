@@ -6,32 +6,20 @@ import numpy as np
 import pyarrow as pa
 
 from thaw_api.data import DataSpec
-from thaw_api.steps import SOUND_FEATURES, read_steps
-from thaw_trainer.data.examples import Examples, read_splits
-from thaw_trainer.data.sounds import decoded, fit_classes, reader, units
+from thaw_trainer.data.sounds import fit_classes, units
 from thaw_trainer.data.store import Made, digest
-from thaw_trainer.errors import DATA_INVALID, TrainerError
+from thaw_trainer.data.transcripts import read_transcripts, sounds_that_fit
 from thaw_trainer.models.speech_recognizer import BLANK, DELIMITER, UNKNOWN, fit_vocabulary
 
 
 def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     """Facts and tables of a store: `samples` (16 bits), `characters` (numbers of the vocabulary) and `text`."""
-    splits, counts = read_splits(data, paths, reader("text", from_folders=False), identity="content")
-    splits = {name: Examples({**rows.columns, "text": _plain(rows)}, rows.ids) for name, rows in splits.items()}
+    splits, counts = read_transcripts(data, paths)
     vocabulary = fit_vocabulary(list(splits["train"].columns["text"]))
     number = {character: index for index, character in enumerate(vocabulary)}
-    limits = [step.max_seconds for _, step in read_steps(data.features, SOUND_FEATURES)]
     tables, lengths, unknown, fingerprint = {}, {}, 0, {}
-    for name, rows in splits.items():
-        samples = decoded(rows, rate)
-        kept = [i for i, each in enumerate(samples) if not limits or len(each) <= min(limits) * rate]
-        if not kept:
-            raise TrainerError(
-                DATA_INVALID, f"every row of {name} is longer than {min(limits):g} s", "spec.data.features"
-            )
-        counts[f"tooLong{name.capitalize()}"] = len(rows) - len(kept)
-        counts[name] = len(kept)
-        rows, samples = rows.take(np.asarray(kept)), [samples[i] for i in kept]
+    for name, every in splits.items():
+        rows, samples = sounds_that_fit(data, name, every, rate, counts)
         texts = rows.columns["text"]
         characters = [[number.get(each, number[UNKNOWN]) for each in text.replace(" ", DELIMITER)] for text in texts]
         unknown += sum(row.count(number[UNKNOWN]) for row in characters)
@@ -53,11 +41,3 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
         "fingerprint": digest(fingerprint),
         "widths": fit_classes(lengths),
     }, tables
-
-
-def _plain(rows: Examples) -> list[str]:
-    """The texts with single spaces."""
-    texts = [" ".join(text.split()) for text in rows.columns["text"]]
-    if not all(texts):
-        raise TrainerError(DATA_INVALID, f"row {rows.ids[texts.index('')]} has an empty text", "spec.data.columns.text")
-    return texts
