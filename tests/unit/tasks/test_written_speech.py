@@ -197,7 +197,7 @@ def test_a_transcript_begins_with_language_and_task(
 
 def test_a_model_says_its_language_itself_or_is_told(tmp_path: Path) -> None:
     job = WhisperJob(tmp_path)
-    untold = {"data.features": []}
+    untold: dict[str, Any] = {"data.features": []}
     with pytest.raises(TrainerError, match="knows many languages: say which") as refused:
         job.task(untold)
     assert refused.value.field == "spec.data.features"
@@ -208,6 +208,9 @@ def test_a_model_says_its_language_itself_or_is_told(tmp_path: Path) -> None:
         job.task({"data.features": [{"languages": {"source": "de", "target": "fr"}}]})
     german = WhisperJob(tmp_path / "german", generation={"language": "<|de|>"})
     assert german.task(untold).ears.prompt == job.task().ears.prompt
+    klingon = WhisperJob(tmp_path / "klingon", generation={"language": "klingon"})
+    with pytest.raises(TrainerError, match="Unsupported language: klingon"):
+        klingon.task(untold)
     english = WhisperJob(tmp_path / "english", multilingual=False)
     start, end = english.task(untold).ears.prompt
     tokenizer = english.task(untold).ears.tokenizer
@@ -250,7 +253,12 @@ def test_validation_writes_texts_where_something_is_chosen_by_them(
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_cached_encoder_gives_the_same_losses_to_the_last_bit(tmp_path: Path, depth: int) -> None:
-    noisy = {"dropout": 0.1, "encoder_layerdrop": 0.5, "apply_spec_augment": True, "mask_time_prob": 0.5}
+    noisy: dict[str, Any] = {
+        "dropout": 0.1,
+        "encoder_layerdrop": 0.5,
+        "apply_spec_augment": True,
+        "mask_time_prob": 0.5,
+    }
     job = WhisperJob(tmp_path, **noisy, mask_time_length=4)
     changes = {"freezing": {"preset": "last-n", "depth": depth}}
     spec = job.spec(changes)

@@ -79,7 +79,11 @@ def load_ears(folder: Path, config: Any, languages: Languages | None) -> Ears:
         message = f"{type(tokenizer).__name__} is no tokenizer of Whisper's: it begins texts in no way"
         raise TrainerError(MODEL_UNREADABLE, message, pretrained.URI_FIELD)
     language, task = _language_and_task(tokenizer, load_generation(folder), languages)
-    tokenizer.set_prefix_tokens(language=language, task=task, predict_timestamps=False)
+    try:
+        tokenizer.set_prefix_tokens(language=language, task=task, predict_timestamps=False)
+    except ValueError as error:
+        message = f"the model's files name no language and task of Whisper's: {error}"
+        raise TrainerError(MODEL_UNREADABLE, message, pretrained.URI_FIELD) from error
     start = tokenizer.prefix_tokens[0]
     if start != config.decoder_start_token_id:
         message = f"the tokenizer begins texts with token {start}, the model with {config.decoder_start_token_id}"
