@@ -42,7 +42,7 @@ def make_store(data: DataSpec, paths: dict[str, Path], ears: Ears, most: int) ->
         tables[name] = pa.table(
             {
                 "id": pa.array(rows.ids, pa.int64()),
-                "spectrum": pa.array(spectra_of(samples, extractor), pa.large_list(pa.float32())),
+                "spectrum": pa.array(spectra_of(rows.ids, samples, extractor), pa.large_list(pa.float32())),
                 "labels": pa.array(labels, pa.list_(pa.int32())),
                 "text": pa.array(list(rows.columns["text"]), pa.large_string()),
             }

@@ -15,6 +15,7 @@ from thaw_api.model import ModelSpec
 from thaw_api.steps import Languages
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models import pretrained, text_writer
+from thaw_trainer.models.sound_settings import load_extractor
 
 _LANGUAGES = "spec.data.features"
 _MAX_TOKENS = "spec.evaluation.generation.maxTokens"
@@ -62,18 +63,8 @@ def load_ears(folder: Path, config: Any, languages: Languages | None) -> Ears:
     Raises:
         TrainerError: ModelUnreadable, also for a model of many languages that is told none, or the other way round.
     """
-    from transformers import AutoFeatureExtractor
-
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # json, key and value errors of many classes
-        message = f"no readable feature extractor in {folder}: {error}"
-        raise TrainerError(MODEL_UNREADABLE, message, pretrained.URI_FIELD) from error
-    found = (extractor.feature_size, extractor.nb_max_frames)
-    wanted = (config.num_mel_bins, _STRIDE * config.max_source_positions)
-    if found != wanted:
-        message = f"the feature extractor gives {found[0]} bins of {found[1]} frames, the model reads {wanted[0]} of "
-        raise TrainerError(MODEL_UNREADABLE, f"{message}{wanted[1]}", pretrained.URI_FIELD)
+    reads = {"feature_size": config.num_mel_bins, "nb_max_frames": _STRIDE * config.max_source_positions}
+    extractor = load_extractor(folder, reads)
     tokenizer = pretrained.load_tokenizer(folder)
     if not hasattr(tokenizer, "set_prefix_tokens"):
         message = f"{type(tokenizer).__name__} is no tokenizer of Whisper's: it begins texts in no way"
