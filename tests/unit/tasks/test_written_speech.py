@@ -125,6 +125,12 @@ def test_predictions_of_workers_are_those_of_one(hearing: WhisperJob) -> None:
     assert all(np.array_equal(by_world[0][name], by_world[1][name]) for name in ("id", "tokens", "loss"))
 
 
+def test_no_more_rows_are_measured_at_once_than_are_trained(hearing: WhisperJob) -> None:
+    for training, rows in (({}, 8), ({"training.gradientAccumulation": 4}, 2), ({"training.batchSize": 64}, 32)):
+        sweep = hearing.task(training).sweep("validation", Share())
+        assert {len(plan.rows) for plan in sweep} == {rows}
+
+
 def test_a_tiny_whisper_learns_letters_from_tones(taught: tuple[WhisperJob, list[dict[str, float]]]) -> None:
     job, metrics = taught
     assert metrics[-1]["loss"] < 0.5 < 2 < metrics[0]["loss"]

@@ -59,6 +59,12 @@ class WrittenSpeech(WritingTask[HeardBatch]):
     text_columns = ("text", "predicted")
     text_metrics = staticmethod(transcript_metrics)
 
+    def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
+        super().__init__(spec, folder)
+        # Half a minute a row is much to hold, and a batch is filled up: no more rows than are held in training.
+        held = spec.training.batch_size // spec.training.gradient_accumulation
+        self.evaluation_rows = max(1, min(self.evaluation_rows, held))
+
     @cached_property
     def rows(self) -> dict[str, HeardRows]:
         """The splits' rows."""
