@@ -124,7 +124,7 @@ class SliceSpec(SchemaModel):
 
 
 class GenerationSpec(SchemaModel):
-    """How a model writes the texts that it is measured by (translation, summarization)."""
+    """How a model writes the texts that it is measured by (translation, summarization, speech-recognition)."""
 
     beams: int = Field(default=4, ge=1, le=64)
     """Beginnings that are followed at a time (beam search); 1: the likeliest token each time."""
@@ -144,7 +144,8 @@ class EvaluationSpec(SchemaModel):
     episodes: int | None = Field(default=None, ge=1, le=100000)
     """Episodes of validation, and of test (reinforcement-learning); absent: 20."""
     generation: GenerationSpec | None = None
-    """How texts are written to be measured; absent: beam search with 4 beams."""
+    """How texts are written to be measured; absent: beam search with 4 beams, or for speech the likeliest token each
+    time."""
     slices: list[SliceSpec] | None = Field(default=None, max_length=32)
     """Parts of the test rows measured by themselves."""
     require: dict[ShortText, Annotated[str, StringConstraints(max_length=64, pattern=THRESHOLD)]] | None = Field(

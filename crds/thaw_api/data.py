@@ -114,7 +114,8 @@ class BatchingSpec(SchemaModel):
     max_length: int = Field(default=512, ge=8, le=1048576)
     """Tokens that a row is cut to; the model's own limit holds where it is smaller."""
     max_target_length: int | None = Field(default=None, ge=4, le=1048576)
-    """Tokens that a target is cut to (translation, summarization); absent: as `maxLength`."""
+    """Tokens that a target is cut to (translation, summarization); absent: as `maxLength`. Tokens of a transcript at
+    most (speech-recognition): a longer one's row is left out; absent: as many as the model takes."""
     tokens_per_batch: int | None = Field(default=None, ge=8, le=2**30)
     """Tokens of one optimizer step at most, padding included: each length class has as many rows as fit, at most
     `training.batchSize` and one for each worker and accumulated part at least. Absent: `training.batchSize` rows."""

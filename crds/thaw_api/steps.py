@@ -34,10 +34,10 @@ class Instruction(SchemaModel):
 
 
 class Languages(SchemaModel):
-    """The languages of a model of many (mBART, NLLB, M2M100), in its tokenizer's own codes."""
+    """The languages of a model of many (mBART, NLLB, M2M100, Whisper), in its tokenizer's own codes."""
 
     source: str = Field(min_length=1, max_length=63)
-    """Code of the language that is read, such as eng_Latn."""
+    """Code of the language that is read, or spoken, such as eng_Latn."""
     target: str = Field(min_length=1, max_length=63)
     """Code of the language that is written."""
 
@@ -136,7 +136,7 @@ Steps: TypeAlias = dict[str, type[SchemaModel]]
 QUESTION_FEATURES: Steps = {"windows": Windows}
 SUMMARY_FEATURES: Steps = {"instruction": Instruction}
 TRANSLATION_FEATURES: Steps = {"instruction": Instruction, "languages": Languages}
-SOUND_FEATURES: Steps = {"duration": Duration}
+SPEECH_FEATURES: Steps = {"duration": Duration, "languages": Languages}
 SOUND_CUTS: Steps = {"cut": Cut}
 IMAGE_FEATURES: Steps = {"resize": Resize}
 IMAGE_AUGMENTATION: Steps = {

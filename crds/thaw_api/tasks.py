@@ -12,7 +12,7 @@ from thaw_api.steps import (
     IMAGE_FEATURES,
     QUESTION_FEATURES,
     SOUND_CUTS,
-    SOUND_FEATURES,
+    SPEECH_FEATURES,
     SUMMARY_FEATURES,
     TRANSLATION_FEATURES,
     Steps,
@@ -73,10 +73,10 @@ class TaskEntry:
     smooths_labels: bool = True
     """Whether its loss has a target that `training.labelSmoothing` can spread."""
     writes_text: bool = False
-    """Whether its model writes texts that are compared with targets: `data.batching.maxTargetLength` and
-    `evaluation.generation` are about them."""
+    """Whether its models, or some of them, write texts that are compared with targets: `data.batching.maxTargetLength`
+    and `evaluation.generation` are about them."""
     text_metrics: tuple[str, ...] = field(default=())
-    """Metrics for which texts are written; the others need none."""
+    """Metrics for which such texts are written; the others need none."""
     acts: bool = False
     """Whether its model acts in an environment, instead of reading rows."""
     shares_steps: bool = True
@@ -228,9 +228,11 @@ TASKS: dict[str, TaskEntry] = {
         metrics={"wer": "min", "cer": "min", "loss": "min"},
         objective="wer",
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
-        features=SOUND_FEATURES,
+        features=SPEECH_FEATURES,
         strategies=("bucket",),
         smooths_labels=False,
+        writes_text=True,
+        text_metrics=("wer", "cer"),
     ),
 }
 """The tasks that can be run; the other names of `TaskName` are refused as not available yet."""

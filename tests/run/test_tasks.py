@@ -19,6 +19,7 @@ from tests.unit.tiny_objects import save_detector, write_rectangles
 from tests.unit.tiny_pairs import NO_DROPOUT, pairs, save_writer
 from tests.unit.tiny_sounds import save_wav2vec2, write_sounds
 from tests.unit.tiny_texts import TinyPairs, TinyRegression, TinyTexts, pair_rows, write_jsonl
+from tests.unit.tiny_whisper import SPOKEN, save_whisper
 
 WITHOUT_DROPOUT = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout")
 """Each worker draws its own: with dropout, two workers have other losses than one."""
@@ -54,6 +55,13 @@ def speech(folder: Path) -> dict[str, Any]:
     write_sounds(folder / "data")
     save_wav2vec2(folder / "model", **dict.fromkeys(WITHOUT_DROPOUT, 0.0))
     return {"task": "speech-recognition", "freezing": LAST}
+
+
+def whispers(folder: Path) -> dict[str, Any]:
+    write_sounds(folder / "data", count=90)
+    save_whisper(folder / "model")
+    data = {"features": [SPOKEN]}
+    return {"task": "speech-recognition", "freezing": LAST, "data": data, "evaluation": {"generation": {"beams": 2}}}
 
 
 def tags(folder: Path) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     return texts(folder, TinyRegression)
 
 
-KINDS = (images, objects, detr, faces, speech, tags, translations, agents, labels_of_pairs, numbers)
+KINDS = (images, objects, detr, faces, speech, whispers, tags, translations, agents, labels_of_pairs, numbers)
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)

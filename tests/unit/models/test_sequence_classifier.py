@@ -54,6 +54,13 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("init", ["pretrained", "random"])
+def test_positions_that_a_class_holds_fixed_stay_so_when_they_are_read_from_files(tmp_path: Path, init: str) -> None:
+    module = built(save_pretrained(tmp_path / "model", "roformer"), init=init)
+    fixed = {name for name, tensor in module.named_parameters() if not tensor.requires_grad}
+    assert fixed == {"roformer.encoder.embed_positions.weight"}
+
+
 def test_a_model_is_the_pretrained_body_and_a_random_head(folder: Path) -> None:
     first, again, other = built(folder, 0), built(folder, 0), built(folder, 1)
     saved = load_file(folder / "model.safetensors")

@@ -1,7 +1,8 @@
-"""Audio classification: folders of sounds to a classifier that learns."""
+"""Audio classification: folders of sounds to a classifier that learns, of samples or of spectra."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.manifests import job
 from tests.unit.tiny_jobs import Run, run
 from tests.unit.tiny_sounds import RATE, save_wav2vec2, spoken
 from thaw_api.job import FineTuneJobSpec
+from thaw_trainer.data.sounds import read_samples
 from thaw_trainer.errors import TrainerError
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
@@ -52,7 +54,7 @@ class Sounds:
     def files(self) -> JobFiles:
         return JobFiles(UriRoots(self.root), self.root / "stores")
 
-    def task(self, changes: dict[str, Any] | None = None) -> AudioClassification:
+    def task(self, changes: dict[str, Any] | None = None) -> AudioClassification[Any]:
         spec = self.spec(changes)
         return KIND.open(spec, KIND.prepare(spec, self.files))
 
@@ -110,3 +112,74 @@ def test_sounds_outside_a_folder_are_refused(sounds: Sounds) -> None:
     soundfile.write(sounds.root / "sounds" / "loose.wav", np.zeros(100), RATE)
     with pytest.raises(TrainerError, match="1 sounds outside a folder of their label"):
         sounds.task()
+
+
+def save_ast(folder: Path, **changes: Any) -> Path:
+    """A tiny Audio Spectrogram Transformer without a head, which hears a second at a hop of 1/25 s."""
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+
+    settings: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "num_mel_bins": 16,
+        "max_length": 25,
+        "patch_size": 4,
+        "time_stride": 4,
+        "frequency_stride": 4,
+    }
+    torch.manual_seed(0)
+    model = ASTModel(ASTConfig(**(settings | changes)))
+    with torch.no_grad():
+        model.embeddings.patch_embeddings.projection.weight.mul_(10)  # else one sound is like another to it
+    model.save_pretrained(folder)
+    ASTFeatureExtractor(num_mel_bins=16, max_length=25, sampling_rate=RATE).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def spectra(tmp_path: Path) -> Sounds:
+    """The same sounds, and a tiny AST."""
+    made = Sounds(tmp_path)
+    shutil.rmtree(tmp_path / "model")
+    save_ast(tmp_path / "model")
+    return made
+
+
+def test_a_tiny_ast_tells_tones_apart_and_is_exported(spectra: Sounds) -> None:
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    slowly = {"training.optimizer": {"lr": 0.003}, "training.schedule": {"name": "constant"}}
+    told = spectra.run(slowly | {"training.epochs": 40})
+    assert told.metrics[-1]["accuracy"] > 0.7
+    task = spectra.task()
+    model = task.build().eval()
+    task.export(model, spectra.root / "exported")
+    read = AutoModelForAudioClassification.from_pretrained(spectra.root / "exported").eval()
+    extractor = AutoFeatureExtractor.from_pretrained(spectra.root / "exported")
+    files = sorted((spectra.root / "sounds").rglob("*.wav"))
+    for batch in task.batches("test", 0, Share()):
+        with torch.inference_mode():
+            ours = task.outputs(model, batch, torch.device("cpu"))["logits"]
+        for row, logits in zip(batch.id, ours, strict=True):
+            samples = read_samples(str(files[row]), RATE) / np.float32(32768)
+            with torch.inference_mode():
+                theirs = read(**extractor(samples, sampling_rate=RATE, return_tensors="pt")).logits[0]
+            torch.testing.assert_close(logits, theirs)
+
+
+def test_the_cached_prefix_of_an_ast_gives_the_same_losses(spectra: Sounds) -> None:
+    changes = {"freezing": {"preset": "last-n", "depth": 1}}
+    spec = spectra.spec(changes)
+    plan = prepare_job(spec, KIND, spectra.files).prefixes[spec.model.uri]
+    site = PrefixSite(PrefixMemory(spectra.root / "prefix"), PrefixPlan("always", 2**30, plan.passes))
+    cached = spectra.run(changes, "cached", prefix=site)
+    assert cached.losses == spectra.run(changes, "computed").losses
+    assert cached.reports[-1]["prefix"]["blocks"] == 2
+
+
+def test_an_extractor_that_does_not_fit_its_ast_is_refused(spectra: Sounds) -> None:
+    save_ast(spectra.root / "model", max_length=1024)
+    with pytest.raises(TrainerError, match=r"num_mel_bins 16 and max_length 1024; its feature extractor has .* 25"):
+        spectra.task()

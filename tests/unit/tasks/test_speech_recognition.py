@@ -1,4 +1,4 @@
-"""Speech recognition: sounds as batches, CTC's loss and decoding, and a recognizer that learns."""
+"""Speech recognition by CTC: sounds as batches, CTC's loss and decoding, and a recognizer that learns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks.protocol import JobFiles, Share, predict
-from thaw_trainer.tasks.speech_recognition import KIND, SpeechRecognition, greedy_text
+from thaw_trainer.tasks.speech_recognition import KIND
+from thaw_trainer.tasks.spelled_speech import SpelledSpeech, greedy_text
 from thaw_trainer.tasks.transcript_metrics import transcript_metrics
 from thaw_trainer.uris import UriRoots
 
@@ -57,9 +58,11 @@ class Recognizer:
     def files(self) -> JobFiles:
         return JobFiles(UriRoots(self.root), self.root / "stores")
 
-    def task(self, changes: dict[str, Any] | None = None) -> SpeechRecognition:
+    def task(self, changes: dict[str, Any] | None = None) -> SpelledSpeech:
         spec = self.spec(changes)
-        return KIND.open(spec, KIND.prepare(spec, self.files))
+        task = KIND.open(spec, KIND.prepare(spec, self.files))
+        assert isinstance(task, SpelledSpeech)
+        return task
 
     def run(self, changes: dict[str, Any] | None = None, folder: str = "trial", **how: Any) -> Run:
         return run(self.task(changes), self.spec(changes), self.root / "checkpoints" / folder, **how)

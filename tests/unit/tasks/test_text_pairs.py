@@ -427,4 +427,4 @@ def test_the_code_of_a_card_runs(
     ids = torch.tensor([plain_tokenizer(tmp_path / "model")("old red far")["input_ids"]])
     with torch.inference_mode():
         wanted = plain_model(tmp_path / "exported").generate(input_ids=ids)
-    assert capsys.readouterr().out.strip() == task._decoded(wanted)[0]
+    assert capsys.readouterr().out.strip() == task.decoded(wanted)[0]

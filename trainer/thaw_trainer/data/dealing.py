@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from thaw_api.training import TrainingSpec
 from thaw_trainer.data.batches import BatchPlan, Rows, plan_batches, plan_epoch, rows_by_class
 
-_EVALUATION_ROWS = 32
+EVALUATION_ROWS = 32
 """Rows of a batch that is only measured."""
 
 
@@ -39,15 +39,16 @@ class Dealer:
         """Each row once, in batches as large as a worker's in training."""
         return plan_batches(self.lengths, self.widths, self._step_rows(world) // self._parts(world))
 
-    def evaluation_sweep(self, world: int, tokens: int | None = None) -> list[BatchPlan]:
+    def evaluation_sweep(self, world: int, tokens: int | None = None, most: int = EVALUATION_ROWS) -> list[BatchPlan]:
         """Each row once, in batches that are to be measured; none has more tokens than a worker's in training may have.
 
         Args:
             tokens: of a batch at most; None: as many as there are.
+            most: rows of a batch at most.
         """
         own = self.tokens_per_batch // self._parts(world) if self.tokens_per_batch else None
         limits = [limit for limit in (own, tokens) if limit is not None]
-        rows = rows_by_class(self.widths, _EVALUATION_ROWS, tokens=min(limits, default=None))
+        rows = rows_by_class(self.widths, most, tokens=min(limits, default=None))
         return plan_batches(self.lengths, self.widths, rows)
 
     def _step_rows(self, world: int) -> Rows:

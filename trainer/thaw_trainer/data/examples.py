@@ -88,9 +88,13 @@ class SplitExamples:
         self.left_out.add(split, len(rows), bad)
         kept = np.flatnonzero(~np.isin(rows.ids, [each.row for each in bad]))
         if bad:
-            self.splits[split] = rows.take(kept)
-            self.counts[split] = len(kept)
+            self.keep(split, kept)
         return kept
+
+    def keep(self, split: str, places: NDArray[np.int64]) -> None:
+        """Takes all other rows out of a split."""
+        self.splits[split] = self.splits[split].take(places)
+        self.counts[split] = len(places)
 
     def made(self, facts: dict[str, Any], tables: dict[str, pa.Table]) -> Made:
         """A store's facts and tables with what all of them have."""

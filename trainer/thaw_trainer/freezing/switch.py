@@ -68,8 +68,8 @@ def set_trainable(
         if parent and set(blocks) & set(frozen):
             _hold_stack_in_eval(model.get_submodule(parent), policy)
     for module in model.modules():
-        # Masks frames before its encoder reads them (SpecAugment in wav2vec2 and its kin), by its own flag.
-        if frozen and hasattr(module, "masked_spec_embed"):
+        # Masks frames before its encoder reads them (SpecAugment in wav2vec2 and its kin, Whisper), by its own flag.
+        if frozen and (hasattr(module, "masked_spec_embed") or hasattr(module, "_mask_input_features")):
             module.training = False
             module.__dict__["train"] = MethodType(_train_children_only, module)
 

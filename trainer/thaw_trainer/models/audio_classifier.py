@@ -1,4 +1,4 @@
-"""A transformers model for audio classification: those of AutoModelForAudioClassification that read samples."""
+"""A transformers model for audio classification: those of AutoModelForAudioClassification that read samples; AST."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from torch import nn
 from thaw_api.model import ModelSpec
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models import pretrained
-from thaw_trainer.models.sound_settings import SoundSettings, check_reads_samples, feature_extractor
+from thaw_trainer.models.sound_settings import check_reads_samples, load_extractor
 
 
 def load_config(folder: Path, spec: ModelSpec, labels: list[str]) -> Any:
@@ -18,8 +18,19 @@ def load_config(folder: Path, spec: ModelSpec, labels: list[str]) -> Any:
             MODEL_UNREADABLE, "audio classifiers have no dropout of their head", "spec.model.head.dropout"
         )
     config = pretrained.load_config(folder, **pretrained.label_settings(labels))
-    check_reads_samples(config)
+    if not reads_spectra(config):
+        check_reads_samples(config)
     return config
+
+
+def reads_spectra(config: Any) -> bool:
+    """Whether a configuration is that of a model that reads spectra: the Audio Spectrogram Transformer."""
+    return bool(config.model_type == "audio-spectrogram-transformer")
+
+
+def spectra_extractor(folder: Path, config: Any) -> Any:
+    """The feature extractor of a model that reads spectra; raises TrainerError ModelUnreadable."""
+    return load_extractor(folder, {"num_mel_bins": config.num_mel_bins, "max_length": config.max_length})
 
 
 def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
@@ -32,10 +43,10 @@ def build_empty(config: Any) -> nn.Module:
     return pretrained.build_empty(_auto_class(), config)
 
 
-def export(model: nn.Module, folder: Path, settings: SoundSettings) -> None:
+def export(model: nn.Module, folder: Path, extractor: Any) -> None:
     """Hugging Face layout, feature extractor included."""
     model.save_pretrained(folder)  # type: ignore[operator]
-    feature_extractor(settings).save_pretrained(folder)
+    extractor.save_pretrained(folder)
 
 
 def _auto_class() -> Any:

@@ -90,6 +90,11 @@ def build(
         raise TrainerError(MODEL_UNREADABLE, f"no readable weights in {folder}: {error}", URI_FIELD) from error
     if thaw:
         module.requires_grad_(True)
+    else:
+        # Read from files, whatever the class holds fixed (sinusoidal positions) has become trainable.
+        for name, tensor in build_empty(auto_class, config).named_parameters():
+            if not tensor.requires_grad:
+                module.get_parameter(name).requires_grad_(False)
     _check_found(module, found, folder, spec.blocks, new_head)
     return module
 

@@ -1,4 +1,4 @@
-"""How a model of transformers wants its sounds: wav2vec2 and its kin, which read samples."""
+"""How a model of transformers wants its sounds: as samples (wav2vec2 and its kin), or as spectra."""
 
 import json
 from dataclasses import dataclass
@@ -44,6 +44,33 @@ def check_reads_samples(config: Any) -> None:
             f"{config.model_type} reads no samples: use wav2vec2, hubert, wavlm or their kin",
             URI_FIELD,
         )
+
+
+def load_extractor(folder: Path, reads: dict[str, int]) -> Any:
+    """transformers' own feature extractor of a model that reads spectra.
+
+    Args:
+        reads: what the model reads, by the extractor's names for bins and frames.
+
+    Raises:
+        TrainerError: ModelUnreadable, also for one that gives something else.
+    """
+    from transformers import AutoFeatureExtractor
+
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # json, key and value errors of many classes
+        message = f"no readable feature extractor in {folder}: {error}"
+        raise TrainerError(MODEL_UNREADABLE, message, URI_FIELD) from error
+    found = {name: getattr(extractor, name, None) for name in reads}
+    if found != reads:
+        message = f"the model reads spectra of {_listed(reads)}; its feature extractor has {_listed(found)}"
+        raise TrainerError(MODEL_UNREADABLE, message, URI_FIELD)
+    return extractor
+
+
+def _listed(sizes: dict[str, Any]) -> str:
+    return " and ".join(f"{name} {value}" for name, value in sizes.items())
 
 
 def feature_extractor(settings: SoundSettings) -> Any:

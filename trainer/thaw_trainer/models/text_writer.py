@@ -47,7 +47,7 @@ def load_tokenizer(folder: Path, languages: Languages | None) -> Any:
 def language_token(tokenizer: Any, code: str) -> int | None:
     """The token that stands for a language, not a piece of a word that is spelled like it; None: there is none."""
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-    named = (name for name in (f"__{code}__", code) if name in special)  # M2M100 writes __fr__
+    named = (name for name in (f"__{code}__", f"<|{code}|>", code) if name in special)  # M2M100 writes __fr__
     return next((int(tokenizer.convert_tokens_to_ids(name)) for name in named), None)
 
 

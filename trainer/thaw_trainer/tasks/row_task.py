@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
-from thaw_trainer.data.dealing import Dealer
+from thaw_trainer.data.dealing import EVALUATION_ROWS, Dealer
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.tasks.protocol import Share
 
@@ -22,6 +22,9 @@ class RowTask(ABC, Generic[BatchT]):
 
     evaluation_tokens: int | None = None
     """Tokens of a batch that is only measured, at most; None: `tokensPerBatch` decides."""
+
+    evaluation_rows: int = EVALUATION_ROWS
+    """Rows of such a batch, at most."""
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         self.spec = spec
@@ -64,7 +67,7 @@ class RowTask(ABC, Generic[BatchT]):
         dealer = self.dealer(split)
         if split == "train":
             return dealer.training_sweep(share.world)
-        return dealer.evaluation_sweep(share.world, self.evaluation_tokens)
+        return dealer.evaluation_sweep(share.world, self.evaluation_tokens, self.evaluation_rows)
 
     def pristine_key(self) -> str:
         """See RowSource. The store's name is a digest of rows, tokenizer or image settings, and weights."""

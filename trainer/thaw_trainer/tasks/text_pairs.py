@@ -1,6 +1,5 @@
-"""What tasks share whose model reads one text and writes another: batches, loss, and texts written by beam search."""
+"""What tasks share whose model reads one text and writes another, by beam search."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from torch import nn
 
 from thaw_api.cluster import GenerationSpec
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.schedule_errors import choosing_metrics
 from thaw_api.steps import Instruction, Languages, last_step
 from thaw_api.tasks import TASKS
 from thaw_trainer.data.batches import BatchPlan
@@ -22,46 +20,29 @@ from thaw_trainer.data.padding import filled_places, padded
 from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.data.text_pairs import make_pairs, pair_reader
 from thaw_trainer.models import pretrained, text_writer
-from thaw_trainer.models.counted_only import CountedOnly
-from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
-from thaw_trainer.tasks.row_task import RowTask
+from thaw_trainer.tasks.protocol import JobFiles
 from thaw_trainer.tasks.token_files import prepare_tokens
-from thaw_trainer.tasks.token_losses import token_losses
+from thaw_trainer.tasks.writing import TargetBatch, TargetRows, WritingTask
 
 _SAMPLES = 3
 
 
 @dataclass(frozen=True)
-class PairBatch:
-    """`input_ids` and `attention_mask` [rows, width]; `decoder_input_ids` [rows, target width], padded on the right.
+class PairBatch(TargetBatch):
+    """Sources with their targets: `input_ids` and `attention_mask` [rows, width]."""
 
-    The n tokens that count: each is predicted in a row (`rows` [n]) and a place in it (`places` [n]), as `targets` [n].
-    `texts`: what should be written, of each row. `id` and `weight` (1 counts, 0 fills up) [rows]."""
-
-    split: str
-    plan: BatchPlan
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
-    decoder_input_ids: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    places: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    texts: list[str]
-    id: NDArray[np.int64]
-    weight: NDArray[np.float32]
 
 
 class PairRows:
     """The rows of one split, mapped from the store."""
 
     def __init__(self, store: PreparedStore, split: str) -> None:
-        self.split = split
         table = store.table(split)
         self.sources, self.source_offsets = ragged(table["input_ids"])
-        self.targets, self.target_offsets = ragged(table["labels"])
-        self.texts = table["target"]
-        self.id = table["id"].to_numpy()
         self.pad_token = int(store.facts["padToken"])
+        self.targets = TargetRows(table, split, "target", self.pad_token)
         self.target_widths = dict(zip(store.facts["widths"], store.facts["targetWidths"][split], strict=True))
 
     @cached_property
@@ -75,43 +56,21 @@ class PairRows:
         Args:
             empty: the module on the meta device, which knows what its decoder reads.
         """
-        target_plan = BatchPlan(plan.rows, plan.filled, self.target_widths[plan.width])
-        targets = padded(self.targets, self.target_offsets, target_plan, self.pad_token)
-        counted = filled_places(np.diff(self.target_offsets), target_plan)
-        counted[plan.filled :] = 0
-        rows, places = counted.nonzero()
+        shift = partial(text_writer.decoder_inputs, empty)
         return PairBatch(
-            split=self.split,
-            plan=plan,
+            **vars(self.targets.collate(plan, self.target_widths[plan.width], shift)),
             input_ids=padded(self.sources, self.source_offsets, plan, self.pad_token),
             attention_mask=filled_places(self.lengths, plan),
-            decoder_input_ids=text_writer.decoder_inputs(empty, torch.from_numpy(targets)).numpy(),
-            rows=rows,
-            places=places,
-            targets=targets[rows, places],
-            texts=[self.texts[int(row)].as_py() for row in plan.rows],
-            id=self.id[plan.rows],
-            weight=(np.arange(len(plan.rows)) < plan.filled).astype(np.float32),
         )
 
 
-class TextPairTask(RowTask[PairBatch]):
+class TextPairTask(WritingTask[PairBatch]):
     """One trial's view of the rows and the model."""
-
-    evaluation_tokens = 2048  # the logits of about so many are held at once
 
     def __init__(self, spec: FineTuneJobSpec, folder: Path) -> None:
         super().__init__(spec, folder)
-        self._counted_only = CountedOnly()
         self._config = text_writer.load_config(self.model_folder, spec.model)
         self._empty = text_writer.build_empty(self._config)
-        text_metrics = TASKS[spec.task].text_metrics
-        self._always_writes = any(name in text_metrics for _, name in choosing_metrics(spec))
-
-    @staticmethod
-    @abstractmethod
-    def text_metrics(targets: list[str], written: list[str]) -> dict[str, float]:
-        """What is measured of the texts."""
 
     @cached_property
     def rows(self) -> dict[str, PairRows]:
@@ -133,7 +92,7 @@ class TextPairTask(RowTask[PairBatch]):
         # Some families put the language behind a target: then the decoder begins with it.
         first = language if target[0, 0] == language else None
         text_writer.set_generation(model, generation, self.store.facts["longestTarget"], begins, first)
-        self._counted_only.attach(model)
+        self.counted_only.attach(model)
         return model
 
     def row_source(self) -> "TextPairTask":
@@ -148,49 +107,6 @@ class TextPairTask(RowTask[PairBatch]):
         """See RowSource."""
         return self.rows[split].collate(plan, self._empty)
 
-    def step(self, model: nn.Module, batch: PairBatch, device: torch.device) -> tuple[torch.Tensor, float]:
-        """See Task: cross-entropy over the tokens of the targets."""
-        logits, targets = self._logits(model, batch, device), torch.from_numpy(batch.targets).to(device)
-        losses = token_losses(logits, targets, self.spec.training.label_smoothing)
-        return losses.sum(), float(len(batch.targets))
-
-    def outputs(self, model: nn.Module, batch: PairBatch, device: torch.device) -> Outputs:
-        """See Task: the loss of each row, summed over its target's tokens [rows]."""
-        logits, targets = self._logits(model, batch, device), torch.from_numpy(batch.targets).to(device)
-        losses = token_losses(logits, targets).double()
-        rows, nothing = torch.from_numpy(batch.rows).to(device), torch.zeros(len(batch.id), device=device).double()
-        return {"loss": nothing.index_add(0, rows, losses)}
-
-    def write(self, model: nn.Module, batch: PairBatch, device: torch.device, full: bool) -> Outputs:
-        """See WritesText: `written`, tokens of the rows that count [rows, longest]."""
-        if not (full or self._always_writes):
-            return {}
-        return {"written": self._generate(model, batch, device)}
-
-    def predictions(self, batch: PairBatch, outputs: Outputs) -> Predictions:
-        """See Task: columns id, tokens (of the target) and loss (summed over them); target and written, both texts,
-        where they were written."""
-        counted = batch.weight > 0
-        tokens = np.bincount(batch.rows, minlength=len(batch.id))
-        columns = {"id": batch.id, "tokens": tokens, "loss": outputs["loss"].cpu().numpy()}
-        found = {name: column[counted] for name, column in columns.items()}
-        if "written" in outputs:
-            found["target"] = np.asarray(batch.texts, dtype=object)[counted]
-            found["written"] = np.empty(len(found["id"]), dtype=object)
-            found["written"][:] = self._decoded(outputs["written"])
-        return found
-
-    def metrics(self, predictions: Predictions, full: bool) -> dict[str, float]:
-        """See Task: those of texts where they were written."""
-        loss = float(predictions["loss"].sum()) / int(predictions["tokens"].sum())
-        if "written" not in predictions:
-            return {"loss": loss}
-        return {"loss": loss} | self.text_metrics(list(predictions["target"]), list(predictions["written"]))
-
-    def details(self, predictions: Predictions) -> dict[str, Any]:
-        """See Task."""
-        return {"tokens": int(predictions["tokens"].sum())}
-
     def samples(self, model: nn.Module, device: torch.device) -> list[dict[str, str]]:
         """See ShowsSamples: the first test rows."""
         samples = []
@@ -198,8 +114,8 @@ class TextPairTask(RowTask[PairBatch]):
             width = int(self.widths[np.searchsorted(self.widths, length)])
             batch = self.collate("test", BatchPlan(np.asarray([row]), 1, width))
             with torch.inference_mode():
-                (text,) = self._decoded(self._generate(model, batch, device))
-            (prompt,) = self._decoded(torch.from_numpy(batch.input_ids))
+                (text,) = self.decoded(self.generate(model, batch, device))
+            (prompt,) = self.decoded(torch.from_numpy(batch.input_ids))
             samples.append({"prompt": prompt, "model": text, "text": batch.texts[0]})
         return samples
 
@@ -208,28 +124,22 @@ class TextPairTask(RowTask[PairBatch]):
         model.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
 
-    def _generate(self, model: Any, batch: PairBatch, device: torch.device) -> torch.Tensor:
-        filled = slice(0, batch.plan.filled)
-        found: torch.Tensor = model.generate(
-            input_ids=torch.from_numpy(batch.input_ids[filled]).to(device),
-            attention_mask=torch.from_numpy(batch.attention_mask[filled]).to(device),
-        )
-        return found
-
-    def _decoded(self, tokens: torch.Tensor) -> list[str]:
+    def decoded(self, tokens: torch.Tensor) -> list[str]:
+        """See WritingTask."""
         texts: list[str] = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def _logits(self, model: nn.Module, batch: PairBatch, device: torch.device) -> torch.Tensor:
-        """Logits [n, vocabulary] of the tokens that count. The decoder is causal and padded on its right, so it needs
-        no mask."""
-        names = ("input_ids", "attention_mask", "decoder_input_ids")
-        inputs = {name: torch.from_numpy(getattr(batch, name)).to(device) for name in names}
-        return self._counted_only.logits(
-            lambda: model(**inputs, use_cache=False),
-            torch.from_numpy(batch.rows).to(device),
-            torch.from_numpy(batch.places).to(device),
+    def generate(self, model: Any, batch: PairBatch, device: torch.device) -> torch.Tensor:
+        """See WritingTask."""
+        filled = batch.plan.filled
+        found: torch.Tensor = model.generate(
+            **{name: each[:filled] for name, each in self.inputs(batch, device).items()}
         )
+        return found
+
+    def inputs(self, batch: PairBatch, device: torch.device) -> dict[str, torch.Tensor]:
+        """See WritingTask."""
+        return {name: torch.from_numpy(getattr(batch, name)).to(device) for name in ("input_ids", "attention_mask")}
 
 
 class TextPairKind:
