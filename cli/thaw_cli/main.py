@@ -56,6 +56,18 @@ def plan(file: Manifest, overrides: Overrides = None, fmt: Output = "text") -> N
     raise typer.Exit(plan_manifest(file, overrides or [], fmt))
 
 
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Output folders of runs that have ended.", show_default=False)],
+    fmt: Output = "text",
+) -> None:
+    """Show runs side by side: metrics on the test rows, what the best trial was, time. Exit status 2 when a folder
+    holds no run that has ended."""
+    from thaw_cli.compare import compare_runs
+
+    raise typer.Exit(compare_runs(folders, fmt))
+
+
 cluster.register(app)
 
 

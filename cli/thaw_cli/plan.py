@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw_api import FieldError, InvalidManifest
-from thaw_cli.printing import Format, print_errors, print_object
+from thaw_cli.printing import Format, print_errors, print_object, table_lines
 from thaw_cli.run import INVALID, one_job
 
 _NUMBERS = (2, 3, 4)
@@ -67,14 +67,7 @@ def _lines(plan: dict[str, Any]) -> list[str]:
         ]
         for phase in plan["phases"]
     ]
-    widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
-    table = [
-        "  ".join(
-            cell.rjust(width) if place in _NUMBERS else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in [columns, *rows]
-    ]
+    table = table_lines(columns, rows, right=_NUMBERS)
     notes = [note for phase in plan["phases"] for note in _notes(phase)]
     return [*lines, *table, *(["", *notes] if notes else [])]
 

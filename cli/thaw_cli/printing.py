@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from thaw_api.field_error import FieldError
@@ -13,6 +14,22 @@ def print_errors(subject: str, errors: list[FieldError]) -> None:
     """One line for each error; one about the whole file names it already."""
     for error in errors:
         print(error if error.path == subject else f"{subject}: {error}", file=sys.stderr)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """A table as lines of text.
+
+    Args:
+        right: places of the columns that are aligned to the right.
+    """
+    widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
+    return [
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [columns, *rows]
+    ]
 
 
 def print_object(value: Any, fmt: Format) -> None:
