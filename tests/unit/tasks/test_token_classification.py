@@ -182,7 +182,7 @@ def test_a_conll_file_that_is_none_is_refused(text: str, says: str, tagger: Tagg
 
 def test_a_row_with_more_tags_than_words_is_refused(tagger: Tagger) -> None:
     write_jsonl(tagger.root / "bad.jsonl", [(["red"], ["B-PER", "O"])])
-    with pytest.raises(TrainerError, match="row 0 has 1 tokens and 2 tags"):
+    with pytest.raises(TrainerError, match="row 0: it has 1 tokens and 2 tags"):
         tagger.task({"data.train.uri": "file:bad.jsonl"})
 
 

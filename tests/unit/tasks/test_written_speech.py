@@ -311,7 +311,7 @@ def test_an_empty_transcript_is_named(tmp_path: Path) -> None:
     table = tmp_path / "sounds" / "metadata.csv"
     soundfile.write(tmp_path / "sounds" / "999.wav", spoken("ab", np.random.default_rng(9)), RATE)
     table.write_text(table.read_text("utf-8") + '999.wav," "\r\n', encoding="utf-8")
-    with pytest.raises(TrainerError, match="row 48 has an empty text"):
+    with pytest.raises(TrainerError, match="row 48: its text is empty"):
         job.task()
 
 
