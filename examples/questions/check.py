@@ -19,7 +19,7 @@ from transformers.utils import logging
 from thaw_trainer.data.store import PreparedStore
 
 HERE = Path(__file__).resolve().parent
-LONGEST, STRIDE, LONGEST_ANSWER = 160, 48, 30
+LONGEST, STRIDE, LONGEST_ANSWER = 128, 32, 30
 SAME = 1e-9
 KINDS = {
     "exception": r"Which exception does (\S+) raise\?",

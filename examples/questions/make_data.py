@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 LEFT_OUT = {"test", "tests", "site-packages", "lib2to3", "idlelib", "pydoc_data", "turtledemo", "ensurepip"}
-MOST_WORDS = 55
+MOST_WORDS = 40
 """Words of a context: more functions of a class or module are its next contexts."""
-MOST_OF_A_FUNCTION = 40
+MOST_OF_A_FUNCTION = 30
 MOST_OF_A_SENTENCE = 14
-PER_MODULE = 12
+PER_MODULE = 15
 """Contexts of a module or package at most, so that none is most of it."""
 PER_KIND = {"purpose": 1, "exception": 3, "optional": 2, "required": 1}
 """A kind of question is asked at most so often about a context; one without an answer once."""
