@@ -20,6 +20,7 @@ from thaw_trainer.data.store import PreparedStore
 
 HERE = Path(__file__).resolve().parent
 LONGEST, STRIDE, LONGEST_ANSWER = 128, 32, 30
+ROWS = 32
 SAME = 1e-9
 KINDS = {
     "exception": r"Which exception does (\S+) raise\?",
@@ -65,33 +66,36 @@ def answered(folder: Path, asked: list[Question], longest: int) -> list[str]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
     told = []
-    for each in asked:
+    for start in range(0, len(asked), ROWS):
+        part = asked[start : start + ROWS]
         encoded = tokenizer(
-            each.question,
-            each.context,
+            [each.question for each in part],
+            [each.context for each in part],
             truncation="only_second",
             max_length=LONGEST,
             stride=STRIDE,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
+            padding=True,
+            return_tensors="pt",
         )
-        best, answer, none = -float("inf"), "", float("inf")
-        for window in range(len(encoded["input_ids"])):
-            names = ("input_ids", "attention_mask", "token_type_ids")
-            inputs = {name: torch.tensor([encoded[name][window]]) for name in names if name in encoded}
-            with torch.inference_mode():
-                found = model(**inputs)
-            start, end = found.start_logits[0], found.end_logits[0]
-            none = min(none, float(start[0] + end[0]))
-            outside = torch.tensor([part != 1 for part in encoded.sequence_ids(window)])
-            pairs = start.masked_fill(outside, -1e9)[:, None] + end.masked_fill(outside, -1e9)[None, :]
-            spans = torch.ones_like(pairs).triu().tril(longest - 1).bool()
-            pairs = pairs.masked_fill(~spans, -1e9)
-            if pairs.max() > best:
-                first, last = divmod(int(pairs.argmax()), len(end))
-                places = encoded["offset_mapping"][window]
-                best, answer = float(pairs.max()), each.context[places[first][0] : places[last][1]]
-        told.append("" if none > best else answer)
+        inputs = {name: encoded[name] for name in tokenizer.model_input_names}
+        with torch.inference_mode():
+            found = model(**inputs)
+        best: dict[int, tuple[float, str]] = {}
+        none: dict[int, float] = {}
+        for window, row in enumerate(encoded["overflow_to_sample_mapping"].tolist()):
+            first, last = found.start_logits[window], found.end_logits[window]
+            none[row] = min(none.get(row, float("inf")), float(first[0] + last[0]))
+            inside = torch.tensor([sequence == 1 for sequence in encoded.sequence_ids(window)])
+            pairs = first[:, None] + last[None, :]
+            spans = (inside[:, None] & inside[None, :]).triu().tril(longest - 1)
+            score, place = pairs.masked_fill(~spans, -1e9).flatten().max(dim=0)
+            if row not in best or score > best[row][0]:
+                places = encoded["offset_mapping"][window].tolist()
+                one, other = divmod(int(place), len(last))
+                best[row] = float(score), part[row].context[places[one][0] : places[other][1]]
+        told += ["" if none[row] > best[row][0] else best[row][1] for row in range(len(part))]
     return told
 
 
