@@ -5,8 +5,7 @@ nothing is downloaded.
 
 - common.csv: names of a few characters that follow each other, and what they have in common, which the small model is
   first trained to say: "latin small letter a with macron; latin small letter a with breve", "latin small letter a with";
-- counted.csv: other lists, summed up in another way, which it has never seen: "2 latin small letter: a with macron to a
-  with breve";
+- counted.csv: other lists, summed up in another way, which it has never seen: "2 of latin small letter a with";
 - model/: a tokenizer fitted on common.csv, and the configuration of a small T5.
 """
 
@@ -68,10 +67,8 @@ def lists() -> Iterator[tuple[str, str, str]]:
         common = shared(listed)
         if common:
             start += count
-            words = [name.split() for name in listed]
-            what = " ".join(words[0][:common])
-            first, last = " ".join(words[0][common:]), " ".join(words[-1][common:])
-            yield "; ".join(listed), what, f"{count} {what}: {first} to {last}"
+            what = " ".join(listed[0].split()[:common])
+            yield "; ".join(listed), what, f"{count} of {what}"
         else:
             start += 1
 
