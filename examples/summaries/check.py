@@ -1,5 +1,5 @@
-"""Measures the example's models without thaw: transformers sums up the test lists with each, and ROUGE must be what is in
-result.json. It also says how many summaries are right to the letter.
+"""Measures the example's models without thaw: transformers sums up the test lists with each, and ROUGE must be what is
+in result.json. It also says how many summaries are right to the letter.
 
     python check.py out out-scratch
 """

@@ -4,8 +4,8 @@ nothing is downloaded.
     python make_data.py data
 
 - common.csv: names of a few characters that follow each other, and what they have in common, which the small model is
-  first trained to say: "latin small letter a with macron; latin small letter a with breve", "latin small letter a with";
-- counted.csv: other lists, summed up in another way, which it has never seen: "2 of latin small letter a with";
+  first trained to say: "brahmi letter ma; brahmi letter ya", "brahmi letter";
+- counted.csv: other lists, summed up in another way, which it has never seen: "2 of brahmi letter";
 - model/: a tokenizer fitted on common.csv, and the configuration of a small T5.
 """
 
