@@ -18,6 +18,7 @@ from thaw_trainer.data.store import PreparedStore
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("rouge1", "rouge2", "rougeL")
+ROWS = 50
 SAME = 1e-6
 
 
@@ -30,15 +31,15 @@ def split_rows(out: Path, split: str) -> list[tuple[str, str]]:
 
 
 def written(folder: Path, texts: list[str]) -> list[str]:
-    """What a model makes of each text, by itself."""
+    """What a model makes of each text."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     found = []
-    for text in texts:
-        inputs = tokenizer(text, return_tensors="pt")
+    for start in range(0, len(texts), ROWS):
+        inputs = tokenizer(texts[start : start + ROWS], padding=True, return_tensors="pt")
         with torch.inference_mode():
             tokens = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask)
-        found.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
+        found += [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
     return found
 
 
