@@ -15,17 +15,22 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torchvision.models import get_model
 
+BILINEAR = Image.Resampling.BILINEAR
 HERE = Path(__file__).resolve().parent
 FALSE_ACCEPTS = 0.01
 SAME = 1e-4
 
 
-def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [rows, 3, height, width] on a scale of 0 to 1, and the number of each one's person."""
+def pictures(folder: Path, image: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [rows, 3, height, width] on a scale of 0 to 1, scaled and cut as the model's config.json says, and the number
+    of each one's person."""
     files = sorted(folder.glob("*/*.png"))
-    pixels = [np.asarray(Image.open(file).convert("RGB"), dtype=np.float32).transpose(2, 0, 1) / 255 for file in files]
+    edge = (image["resize"] - image["size"]) // 2
+    part = (edge, edge, edge + image["size"], edge + image["size"])
+    scaled = [Image.open(file).convert("RGB").resize((image["resize"],) * 2, BILINEAR).crop(part) for file in files]
+    pixels = np.stack([np.asarray(each, dtype=np.float32).transpose(2, 0, 1) / 255 for each in scaled])
     _, person = np.unique([file.parent.name for file in files], return_inverse=True)
-    return np.stack(pixels), person
+    return pixels, person
 
 
 def embedded(folder: Path, pixels: np.ndarray) -> np.ndarray:
@@ -60,7 +65,8 @@ def measured(vectors: np.ndarray, person: np.ndarray) -> dict[str, float]:
 
 def main(outs: list[Path]) -> int:
     """Prints the metrics; the exit status is 1 if those of a model are not what result.json says."""
-    pixels, person = pictures(HERE / "data" / "night-test")
+    config = json.loads((outs[0] / "model" / "config.json").read_text(encoding="utf-8"))
+    pixels, person = pictures(HERE / "data" / "night-test", config["image"])
     print(f"{person.max() + 1} people, {len(person)} pictures   AUC    TAR at FAR 0.01   rank 1")
     grey = pixels[:, 0].reshape(len(pixels), -1)
     rows = [("pixels", grey - grey.mean(axis=1, keepdims=True))]
