@@ -22,8 +22,8 @@ SAME = 1e-4
 
 
 def pictures(folder: Path, image: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [rows, 3, height, width] on a scale of 0 to 1, scaled and cut as the model's config.json says, and the number
-    of each one's person."""
+    """Pixels [rows, 3, height, width] on a scale of 0 to 1, scaled and cut as the model's config.json says, and the
+    number of each one's person."""
     files = sorted(folder.glob("*/*.png"))
     edge = (image["resize"] - image["size"]) // 2
     part = (edge, edge, edge + image["size"], edge + image["size"])
