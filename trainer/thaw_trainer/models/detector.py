@@ -100,8 +100,8 @@ def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
 
 
 def _draw_zeros(module: nn.Module, config: Any) -> None:
-    """Draws a YOLOS' tokens and positions, which transformers leaves at zero: queries that are alike would all learn the
-    same, and patches without positions would say nothing of where an object is."""
+    """Draws a YOLOS' tokens and positions, which transformers leaves at zero: queries that are alike would all learn
+    the same, and patches without positions would say nothing of where an object is."""
     for name, parameter in module.named_parameters():
         if not name.endswith("bias") and not parameter.any():
             nn.init.normal_(parameter, std=config.initializer_range)
