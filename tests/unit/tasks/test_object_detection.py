@@ -43,6 +43,17 @@ def test_a_tiny_detector_of_each_family_learns(family: str, tmp_path: Path) -> N
     assert np.mean(told.losses[-1]) < np.mean(told.losses[0])
 
 
+def test_a_yolos_from_random_weights_tells_its_queries_and_places_apart(tmp_path: Path) -> None:
+    tiny = TinyObjects(tmp_path, initializer_range=0.5)
+    torch.manual_seed(0)
+    model = tiny.task(tiny.spec({"model.init": "random"})).build().eval()
+    pixels = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        boxes, moved = model(pixels).pred_boxes[0], model(pixels.roll(8, dims=-1)).pred_boxes[0]  # by one patch
+    assert len(torch.unique(boxes, dim=0)) == len(boxes)
+    assert not torch.allclose(boxes, moved, atol=1e-4)
+
+
 def test_boxes_of_the_scaled_image_are_where_the_rectangles_are(tiny: TinyObjects) -> None:
     """Pictures 40 wide become 32 wide: their boxes go along."""
     task = tiny.task(tiny.spec())

@@ -93,7 +93,18 @@ def build(folder: Path, config: Any, spec: ModelSpec) -> nn.Module:
     DETR's classes freeze a part of the backbone, which part depends on the library that it is of; here the schedule
     alone says what is trained.
     """
-    return pretrained.build(_auto_class(), folder, config, spec, thaw=True)
+    module = pretrained.build(_auto_class(), folder, config, spec, thaw=True)
+    if spec.init == "random":
+        _draw_zeros(module, config)
+    return module
+
+
+def _draw_zeros(module: nn.Module, config: Any) -> None:
+    """Draws a YOLOS' tokens and positions, which transformers leaves at zero: queries that are alike would all learn
+    the same, and patches without positions would say nothing of where an object is."""
+    for name, parameter in module.named_parameters():
+        if not name.endswith("bias") and not parameter.any():
+            nn.init.normal_(parameter, std=config.initializer_range)
 
 
 def build_empty(config: Any) -> nn.Module:
