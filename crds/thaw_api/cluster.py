@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, LongText, SchemaModel, ShortText
 from thaw_api.thresholds import THRESHOLD
@@ -123,6 +123,14 @@ class SliceSpec(SchemaModel):
     """Expression over the columns that selects its rows."""
 
 
+def _named_once(slices: list[SliceSpec] | None) -> list[SliceSpec] | None:
+    names = [each.name for each in slices or ()]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"several slices are called {repeated!r}")
+    return slices
+
+
 class GenerationSpec(SchemaModel):
     """How a model writes the texts that it is measured by (translation, summarization, speech-recognition)."""
 
@@ -146,7 +154,7 @@ class EvaluationSpec(SchemaModel):
     generation: GenerationSpec | None = None
     """How texts are written to be measured; absent: beam search with 4 beams, or for speech the likeliest token each
     time."""
-    slices: list[SliceSpec] | None = Field(default=None, max_length=32)
+    slices: Annotated[list[SliceSpec] | None, AfterValidator(_named_once)] = Field(default=None, max_length=32)
     """Parts of the test rows measured by themselves."""
     require: dict[ShortText, Annotated[str, StringConstraints(max_length=64, pattern=THRESHOLD)]] | None = Field(
         default=None, max_length=16

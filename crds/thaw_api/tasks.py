@@ -82,9 +82,9 @@ class TaskEntry:
     shares_steps: bool = True
     """Whether heads of several trials may be trained in one step: not where what a head computes is much larger than
     what it reads, since that is held for all of them at once, nor where a loss is no plain computation of tensors."""
-    interval_budget: int = 100_000_000
-    """Test rows that may be measured in all for bootstrap intervals; 0: it has none, since its metrics are not those of
-    rows that could be drawn again."""
+    interval_budget: int = 400_000_000
+    """Numbers of test rows that may be measured in all for bootstrap intervals; 0: it has none, since its metrics are
+    not those of rows that could be drawn again."""
     kinds: dict[LabelKind, Measures] = field(default_factory=dict)
     """Kinds of labels that it has beside single-label, which the entry itself is about."""
 
@@ -121,7 +121,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "token-classification": TaskEntry(
         columns=("tokens", "tags"),
-        interval_budget=200_000,
+        interval_budget=800_000,
         metrics={"f1": "max", "precision": "max", "recall": "max", "accuracy": "max", "loss": "min"},
         objective="f1",
         formats=("conll", "jsonl", "parquet", "dataset"),
@@ -139,7 +139,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "translation": TaskEntry(
         columns=("source", "target"),
-        interval_budget=200_000,
+        interval_budget=800_000,
         metrics={"loss": "min", "bleu": "max", "chrf": "max"},
         objective="loss",
         features=TRANSLATION_FEATURES,
@@ -150,7 +150,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "summarization": TaskEntry(
         columns=("text", "summary"),
-        interval_budget=200_000,
+        interval_budget=800_000,
         metrics={"loss": "min", "rouge1": "max", "rouge2": "max", "rougeL": "max"},
         objective="loss",
         features=SUMMARY_FEATURES,
@@ -224,7 +224,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "speech-recognition": TaskEntry(
         columns=("audio", "text"),
-        interval_budget=1_000_000,
+        interval_budget=4_000_000,
         metrics={"wer": "min", "cer": "min", "loss": "min"},
         objective="wer",
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),

@@ -44,5 +44,5 @@ def unmet(require: Mapping[str, str] | None, metrics: Mapping[str, float]) -> li
     for metric, text in (require or {}).items():
         threshold, value = read_threshold(text), metrics.get(metric, math.nan)
         if not threshold.is_met(value):
-            told.append(f"{metric} is {value:.6g}, not {threshold}")
+            told.append(f"{metric} is {value:.10g}, not {threshold}")
     return told

@@ -69,7 +69,8 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     if spec.evaluation.slices:
         from thaw_trainer.evaluation.slices import slice_rows  # imports what only conditions need
 
-        slice_rows(spec.evaluation.slices, PreparedStore(base).table(TEST_ROWS))
+        for store in {base, *stores.values()}:
+            slice_rows(spec.evaluation.slices, PreparedStore(store).table(TEST_ROWS))
     layout = _layout(spec, kind, base)
     phases = check_schedules(spec, layout)
     _check_adapters(spec, kind, base)

@@ -13,6 +13,7 @@ from tests.unit.cleaning.tables import Columns, cleaned
 from tests.unit.tiny_models import WORDS
 from thaw_trainer.cleaning.duplicates import near_an_earlier_one
 from thaw_trainer.cleaning.minhash import band_keys, bands_for, shingles
+from thaw_trainer.errors import TrainerError
 
 
 def kept(step: str, options: dict[str, Any], train: Columns, test: Columns | None = None) -> dict[str, list[int]]:
@@ -39,6 +40,12 @@ def test_the_held_out_side_loses_a_duplicate_whatever_the_order_of_the_sources()
 @pytest.mark.parametrize("column", [[["a", "b"], ["a"], ["a", "b"]], [b"\x00", b"\x01", b"\x00"], [1.5, 2.5, 1.5]])
 def test_lists_bytes_and_numbers_are_compared_too(column: list[Any]) -> None:
     assert kept("dropDuplicates", {"by": ["text"]}, {"text": column}) == {"train": [0, 1]}
+
+
+def test_sources_that_cannot_be_compared_are_refused_by_the_step() -> None:
+    with pytest.raises(TrainerError) as refused:
+        kept("dropDuplicates", {"by": ["text"]}, {"text": ["a"]}, {"text": [["a"]]})
+    assert refused.value.field == "spec.data.clean[0].dropDuplicates"
 
 
 def jaccard(one: str, other: str) -> float:

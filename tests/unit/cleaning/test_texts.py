@@ -22,6 +22,8 @@ from thaw_trainer.cleaning.texts import text_of
         ("<!-- hidden -->seen", "seen"),
         ("returns <class 'int'> if a < b and c > d", "returns <class 'int'> if a < b and c > d"),
         ("list<string> and </string>", "list<string> and </string>"),
+        ("<![CDATA[hi]]> z", "hi z"),
+        ("x <![foo] y", "x <![foo] y"),
         ("caf&eacute; &#8212; 5 &lt; 6", "café — 5 < 6"),
         ("<ul>\n <li>x</li>\n <li>y</li>\n</ul>", "x\ny"),
     ],
@@ -66,6 +68,7 @@ def test_languages_that_are_asked_for_stay() -> None:
         "Le temps en montagne change rapidement dans l'après-midi.",
     )
     assert texts_after("language", {"keep": ["en", "fr"]}, *texts) == [texts[0], texts[2]]
+    assert texts_after("language", {"keep": ["en", "af"]}, texts[0], "", "123 456", None) == [texts[0]]
 
 
 def test_changed_rows_are_counted_once() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
@@ -14,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.unit.tiny_jobs import TinyJob
-from thaw_api.data import DataSpec
-from thaw_trainer.data.examples import SPLITS, read_splits
+from thaw_api.data import DataSource, DataSpec
+from thaw_trainer.data.examples import ROW, SPLITS, TEST_ROWS, read_splits, usable
 from thaw_trainer.data.images import LABELLED_IMAGES, write_all_pixels
+from thaw_trainer.data.questions import QUESTIONS
 from thaw_trainer.data.rows import BadRow, LeftOut
 from thaw_trainer.data.sounds import decoded, reader
 from thaw_trainer.data.store import PreparedStore
@@ -123,3 +127,51 @@ def test_a_sound_that_is_empty_or_none_leaves_its_split(tmp_path: Path) -> None:
 
 def test_the_default_lets_one_in_a_hundred_pass() -> None:
     assert DataSpec.model_validate({"train": {"uri": "file:x"}}).on_bad_row.refuse_above == 0.01
+
+
+def test_a_damaged_chunk_is_a_bad_image_and_a_renamed_column_is_the_one_that_is_compared(tmp_path: Path) -> None:
+    images = []
+    for row in range(20):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((64, 64, 3), row, np.uint8)).save(buffer, "PNG", exif=b"garbage" if row == 3 else b"")
+        images.append(buffer.getvalue())
+    pq.write_table(pa.table({"img": images + images[:2], "label": [*("ab" * 10), "a", "b"]}), tmp_path / "rows.parquet")
+    clean = [{"dropDuplicates": {"by": ["img", "label"]}}, {"dropMissing": {}}]
+    spec = data(0.5, split={"validation": 0.2, "test": 0.2}, columns={"image": "img"}, clean=clean)
+    read = read_splits(spec, {"train": tmp_path / "rows.parquet"}, LABELLED_IMAGES)
+    assert read.cleaning[0] == {"step": "dropDuplicates", "dropped": 2, "changed": 0, "rows": 20}
+    write_all_pixels(tmp_path, read, ImageSettings(size=4, resize=None, mean=(0.0,) * 3, std=(1.0,) * 3))
+    assert [each["row"] for each in read.left_out.facts()["listed"]] == [3]
+    folders = folder_of_images(tmp_path / "x")
+    with pytest.raises(TrainerError, match="files are not looked into"):
+        read_splits(data(0, clean=[{"dropDuplicates": {}}]), folders, LABELLED_IMAGES)
+
+
+@pytest.mark.parametrize("answers", [{"text": [None], "answer_start": [0]}, {"text": ["c"], "answer_start": [0.5]}])
+def test_an_answer_that_is_no_text_is_a_bad_row(tmp_path: Path, answers: dict[str, Any]) -> None:
+    good = {"text": ["con"], "answer_start": [0]}
+    told = [{"question": f"q{row}", "context": "context", "answers": good if row else answers} for row in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, told)))
+    left_out = LeftOut(data(0.5))
+    rows = QUESTIONS.open(data(0.5), DataSource(uri="file:x"), tmp_path / "rows.jsonl", "spec.data.train")
+    examples, _ = usable(data(0.5), QUESTIONS, rows, "train", left_out)
+    assert len(examples) == 19
+    assert left_out.facts()["listed"][0]["row"] == 0
+
+
+def test_a_missing_group_is_named_by_its_number_in_the_source(tmp_path: Path) -> None:
+    told = [{"text": f"text {row}", "label": "ab"[row % 2], "g": None if row == 30 else "x"} for row in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, told)))
+    job = TinyJob(tmp_path)
+    clean = [{"filter": {"where": "text > 'text 2'"}}]
+    changes = {"data.train": {"uri": "file:rows.jsonl"}, "data.clean": clean, "data.split": {"groupBy": "g"}}
+    with pytest.raises(TrainerError, match="the first is row 30"):
+        job.store(job.spec(changes))
+
+
+def test_columns_with_one_name_that_nothing_reads_do_no_harm(tmp_path: Path) -> None:
+    lines = ["text,label,k,k", *(f"text {row},{'ab'[row % 2]},1,2" for row in range(40))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    job = TinyJob(tmp_path)
+    store = PreparedStore(job.store(job.spec({"data.train": {"uri": "file:rows.csv"}})))
+    assert store.table(TEST_ROWS).column_names == [ROW, "text", "label"]

@@ -33,7 +33,7 @@ def test_it_holds_what_is_true_about_as_often_as_it_says() -> None:
     inside = 0
     for _ in range(100):
         drawn = {"id": np.arange(200), "hit": random.random(200) < 0.7}
-        low, high = intervals(drawn, accuracy, 200 * 400)["accuracy"]
+        low, high = intervals(drawn, accuracy, 2 * 200 * 400)["accuracy"]
         inside += low <= 0.7 <= high
     assert 88 <= inside <= 100
 
@@ -51,7 +51,15 @@ def test_draws_keep_to_their_budget_and_are_enough_or_none(count: int, budget: i
 
 
 def test_no_interval_where_there_are_too_many_rows_or_a_draw_has_no_value() -> None:
-    assert intervals(rows(1000, 500), accuracy, 1000 * 199) == {}
+    assert intervals(rows(1000, 500), accuracy, 2 * 1000 * 199) == {}
     assert intervals(rows(10, 5), lambda _: {"accuracy": 1.0, "pearson": float("nan")}, 10**9) == {
         "accuracy": (1.0, 1.0)
     }
+
+
+def test_the_rows_of_an_example_are_drawn_together() -> None:
+    pieces = {"id": np.repeat(np.arange(40), 10), "hit": np.repeat(np.arange(40) < 20, 10)}
+    whole = intervals(rows(40, 20), accuracy, 10**9)["accuracy"]
+    shuffled = np.random.default_rng(0).permutation(400)
+    apart = intervals({name: column[shuffled] for name, column in pieces.items()}, accuracy, 10**9)["accuracy"]
+    assert apart == pytest.approx(whole)

@@ -350,7 +350,7 @@ def test_what_a_model_cannot_do_is_refused(
 @pytest.mark.parametrize(("row", "role"), [(("old far", " "), "target"), (("", "red"), "source")])
 def test_an_empty_text_is_named(tmp_path: Path, row: tuple[str, str], role: str) -> None:
     job = PairJob(tmp_path, rows=[*pairs(10), row] if row[0] else [*pairs(10), (" ", row[1])])
-    with pytest.raises(TrainerError, match=f"1 of 11 rows of train cannot be used.* row 10: its {role} is empty") as refused:
+    with pytest.raises(TrainerError, match=f"1 of 11 rows .* row 10: its {role} is empty") as refused:
         job.task()
     assert refused.value.field == f"spec.data.columns.{role}"
 

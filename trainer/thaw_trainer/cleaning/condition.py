@@ -1,14 +1,23 @@
 """A condition over the columns of a table, in SQL."""
 
+import re
+
 import polars as pl
 
 from thaw_trainer.errors import COLUMN_NOT_FOUND, DATA_INVALID, TrainerError
+
+_OF_MANY_ROWS = re.compile(
+    r"\b(avg|sum|count|min|max|median|mean|mode|std\w*|var\w*|first|last|quantile\w*|corr\w*|covar\w*|over|rank|"
+    r"dense_rank|row_number|lag|lead|ntile|first_value|last_value|array_agg|string_agg|bool_and|bool_or)\s*\(|\b(select)\b",
+    re.IGNORECASE,
+)
 
 
 class Condition:
     """Says of each row whether something holds.
 
-    Polars reads it and runs it as an expression over columns: it reaches no other table and no file.
+    Polars reads it and runs it as an expression over columns: it reaches no other table and no file. What it says of a
+    row depends on that row alone: a mean of a column would be one of held-out rows too.
 
     Args:
         field: path of the field that has it.
@@ -19,6 +28,11 @@ class Condition:
 
     def __init__(self, text: str, field: str) -> None:
         self.text, self.field = text, field
+        of_many = _OF_MANY_ROWS.search(re.sub(r"'[^']*'", "''", text))
+        if of_many:
+            what = of_many[0].strip(" (")
+            message = f"{text!r} looks at many rows at a time ({what}): a condition is about one row"
+            raise TrainerError(DATA_INVALID, message, field)
         try:
             self._expression = pl.sql_expr(text)
         except pl.exceptions.PolarsError as error:

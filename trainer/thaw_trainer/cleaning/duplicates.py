@@ -1,6 +1,7 @@
 """Steps that leave out what is there already: rows that are the same, and texts that are almost."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -9,10 +10,17 @@ from numpy.typing import NDArray
 from thaw_api.cleaning import DropDuplicates, DropNearDuplicates
 from thaw_trainer.cleaning.frames import Frames, Kept, Naming
 from thaw_trainer.cleaning.minhash import band_keys, bands_for, shingles
+from thaw_trainer.errors import DATA_INVALID, TrainerError
+
+_KEPT_SETS = 4096
+"""Sets of shingles that are kept for the next comparison."""
 
 
 def drop_duplicates(frames: Frames, options: DropDuplicates, names: Naming) -> Kept:
     """The first of rows that are the same, over all sources, train's before all others."""
+    if options.by is None and names.of_files:
+        message = "files are not looked into here: name columns (what is held out has no file of train in any case)"
+        raise TrainerError(DATA_INVALID, message, f"{names.field}.by")
     keys = [frame.select(names.read(frame, options.by, "by")) for frame in frames.values()]
     distinct = pl.concat(keys, how="vertical_relaxed").select(pl.struct(pl.all()).is_first_distinct()).to_series()
     return _by_source(frames, distinct)
@@ -44,9 +52,10 @@ def near_an_earlier_one(texts: Sequence[str], similarity: float) -> NDArray[np.b
         for place in np.flatnonzero(same):
             candidates.setdefault(int(order[place + 1]), set()).update((int(order[place]), int(first[place + 1])))
     near = np.zeros(len(texts), dtype=np.bool_)
+    known = lru_cache(_KEPT_SETS)(shingles)
     for row, earlier in candidates.items():
-        mine = shingles(texts[row])
-        near[row] = any(_jaccard(mine, shingles(texts[other])) >= similarity for other in earlier)
+        mine = known(texts[row])
+        near[row] = any(_jaccard(mine, known(texts[other])) >= similarity for other in earlier)
     return near
 
 

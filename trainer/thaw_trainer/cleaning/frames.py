@@ -21,12 +21,14 @@ class Naming:
         columns: the column of each role that the manifest names.
         roles: every role that the task reads.
         texts: those of them that are text.
+        of_files: whether a row may name a file.
     """
 
     field: str
     columns: Mapping[str, str]
     roles: Sequence[str]
     texts: Sequence[str]
+    of_files: bool = False
 
     def named(self, frame: pl.DataFrame, names: Sequence[str], option: str) -> list[str]:
         """The columns that an option names, or the roles of which it does.
@@ -34,12 +36,12 @@ class Naming:
         Raises:
             TrainerError: ColumnNotFound.
         """
-        found = [name if name in frame.columns else self.columns.get(name, name) for name in names]
-        for name, column in zip(names, found, strict=True):
+        found = {name: name if name in frame.columns else self.columns.get(name, name) for name in names}
+        for name, column in found.items():
             if column not in frame.columns:
                 message = f"the data has no column {name!r}; it has {', '.join(frame.columns)}"
                 raise TrainerError(COLUMN_NOT_FOUND, message, f"{self.field}.{option}")
-        return found
+        return list(dict.fromkeys(found.values()))
 
     def read(self, frame: pl.DataFrame, names: Sequence[str] | None, option: str = "columns") -> list[str]:
         """The columns that an option names; without it, those that the task reads."""
@@ -63,12 +65,10 @@ class Naming:
     ) -> list[str]:
         if names is not None:
             return self.named(frame, names, option)
-        found = [self.columns.get(role, role) for role in roles]
-        known = [name for name in found if name in frame.columns]
-        if not known:
+        if not roles:
             message = f"the task reads no {what}: name them"
             raise TrainerError(DATA_INVALID, message, f"{self.field}.{option}")
-        return known
+        return self.named(frame, [self.columns.get(role, role) for role in roles], option)
 
 
 Kept: TypeAlias = dict[str, pl.Series]

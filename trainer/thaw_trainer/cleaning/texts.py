@@ -31,6 +31,7 @@ _ELEMENTS = _INLINE | frozenset(
         "source style summary svg table tbody td template textarea tfoot th thead title tr track ul video",
     )
 )
+_LETTER = re.compile(r"[^\W\d_]")
 _UNSEEN = ("script", "style", "template")
 
 
@@ -106,6 +107,10 @@ class _Text(HTMLParser):
         """Text."""
         self._add(data)
 
+    def unknown_decl(self, data: str) -> None:
+        """CDATA, which is text."""
+        self._add(data.removeprefix("CDATA["))
+
     def _add(self, text: str) -> None:
         if not self._unseen:
             self.parts.append(text)
@@ -114,8 +119,11 @@ class _Text(HTMLParser):
 def text_of(html: str) -> str:
     """The text of HTML, its blocks on lines of their own."""
     parser = _Text()
-    parser.feed(html)
-    parser.close()
+    try:
+        parser.feed(html)
+        parser.close()
+    except AssertionError:  # what the parser says of declarations that are none
+        return html
     return re.sub(r"[^\S\n]*\n\s*", "\n", "".join(parser.parts)).strip()
 
 
@@ -139,7 +147,10 @@ def keep_languages(frames: Frames, options: Language, names: Naming) -> Kept:
     for source, frame in frames.items():
         columns = names.text(frame, options.columns)
         joined = frame.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series()
-        kept[source] = pl.Series([classify(text or "")[0] in wanted for text in joined], dtype=pl.Boolean)
+        kept[source] = pl.Series(
+            [bool(text) and _LETTER.search(text) is not None and classify(text)[0] in wanted for text in joined],
+            dtype=pl.Boolean,
+        )
     return kept
 
 

@@ -1,10 +1,12 @@
 """Steps about values: missing ones, conditions over columns, other names for them."""
 
 import polars as pl
+import pyarrow as pa
 
 from thaw_api.cleaning import DropMissing, Filter, MapValues
 from thaw_trainer.cleaning.condition import Condition
 from thaw_trainer.cleaning.frames import Frames, Kept, Naming
+from thaw_trainer.data.tables import as_text
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 
 
@@ -39,4 +41,11 @@ def map_values(frame: pl.DataFrame, options: MapValues, names: Naming) -> list[p
     if frame.schema[name].is_nested() or frame.schema[name] == pl.Binary:
         message = f"column {name!r} holds {frame.schema[name]}, not single values"
         raise TrainerError(DATA_INVALID, message, f"{names.field}.column")
-    return [frame[name].cast(pl.String).replace(options.values)]
+    return [as_text_series(frame[name]).replace(options.values)]
+
+
+def as_text_series(values: pl.Series) -> pl.Series:
+    """Single values as text, written as labels are read: a number without a fraction has no point."""
+    if values.dtype == pl.String:
+        return values
+    return pl.Series(values.name, as_text(pa.chunked_array([values.to_arrow()]), values.name, ""), dtype=pl.String)

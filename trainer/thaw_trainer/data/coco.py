@@ -127,7 +127,7 @@ def _parse(data: DataSpec, rows: Rows) -> Columns:
     }
 
 
-COCO = Reader(_open, _parse, identity="content", roles=("image", "boxes", "category"))
+COCO = Reader(_open, _parse, identity="content", roles=("image", "boxes", "category"), of_files=True)
 """Reads COCO's annotations, a row for each image."""
 
 

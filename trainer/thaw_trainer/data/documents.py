@@ -49,6 +49,7 @@ DOCUMENTS = Reader(
     identity="example",
     roles=("text", "messages", "prompt", "completion"),
     texts=("text", "prompt", "completion"),
+    chosen=lambda data, table: ("prompt", "completion") if (kind := _kind(data, table)) == "completion" else (kind,),
 )
 """Reads plain text, and tables of documents, chats, or prompts with completions."""
 

@@ -16,8 +16,8 @@ from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.rows import BadRow, LeftOut, Rows
 from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.store import Made
-from thaw_trainer.data.suspects import leaking_columns
-from thaw_trainer.data.tables import text_column
+from thaw_trainer.data.suspects import LOOKED_AT, leaking_columns
+from thaw_trainer.data.tables import plain_columns, text_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.uris import UriRoots, resolve_data
 
@@ -63,6 +63,14 @@ class Reader:
     """The roles that the task reads, for steps of cleaning that do not say what they are about."""
     texts: tuple[str, ...] = ()
     """Those of them that are text."""
+    of_files: bool = False
+    """Whether a row may name a file: then rows that are the same need not look it."""
+    chosen: Callable[[DataSpec, pa.Table], tuple[str, ...]] | None = None
+    """Which of the roles a table has, where it may have one set or another; absent: all."""
+
+    def roles_of(self, data: DataSpec, table: pa.Table) -> tuple[str, ...]:
+        """The roles that are read of a table."""
+        return self.chosen(data, table) if self.chosen else self.roles
 
 
 @dataclass
@@ -128,7 +136,9 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
     if data.clean:
         from thaw_trainer.cleaning.run import clean_sources  # imports what only cleaning needs
 
-        opened, cleaning = clean_sources(data, opened, reader.roles, reader.texts)
+        roles = reader.roles_of(data, opened["train"].table)
+        texts = [role for role in roles if role in reader.texts]
+        opened, cleaning = clean_sources(data, opened, roles, texts, reader.of_files)
     left_out = LeftOut(data)
     found = {name: usable(data, reader, rows, name, left_out) for name, rows in opened.items()}
     train, table = found["train"]
@@ -136,7 +146,7 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
     held = {name: getattr(data.split, name) for name in SPLITS[1:] if name not in found}
     if any(held.values()):
         by = {
-            name: text_column(table, column, f"spec.data.split.{name}") if column else None
+            name: text_column(table, column, f"spec.data.split.{name}", train.ids.tolist()) if column else None
             for name, column in (("stratifyBy", data.split.stratify_by), ("groupBy", data.split.group_by))
         }
         chosen = split_rows(
@@ -173,20 +183,22 @@ def _suspects(
 ) -> list[dict[str, Any]]:
     if "label" not in train.columns:
         return []
-    read = [data.columns.get(role, role) for role in reader.roles]
-    return leaking_columns(table.take(np.searchsorted(source.ids, train.ids)), train.columns["label"], read)
+    read = {data.columns.get(role, role) for role in reader.roles}
+    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:LOOKED_AT])
+    names = [name for name in plain_columns(table) if name not in read]
+    if not names:
+        return []
+    looked_at = _filtered(table.select(names), np.searchsorted(source.ids, train.ids[rows]))
+    return leaking_columns(looked_at, [train.columns["label"][row] for row in rows])
 
 
 def _plain_rows(rows: Examples, source: Examples, table: pa.Table) -> pa.Table:
     """Some rows of a source's table with their numbers, and those of its columns that hold single values."""
-    places = np.searchsorted(source.ids, rows.ids)
-    plain = [
-        name
-        for name, kind in zip(table.column_names, table.schema.types, strict=True)
-        if not pa.types.is_nested(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
-    ]
-    found = table.select([name for name in plain if name != ROW]).take(places)
-    return found.append_column(ROW, pa.array(rows.ids, pa.int64()))
+    numbered = pa.table({ROW: pa.array(source.ids, pa.int64())})
+    for name in plain_columns(table):
+        if name != ROW:
+            numbered = numbered.append_column(name, table[name])
+    return _filtered(numbered, np.searchsorted(source.ids, rows.ids))
 
 
 def usable(data: DataSpec, reader: Reader, rows: Rows, name: str, left_out: LeftOut) -> tuple[Examples, pa.Table]:
@@ -200,7 +212,14 @@ def usable(data: DataSpec, reader: Reader, rows: Rows, name: str, left_out: Left
     if not rows.bad:
         return examples, rows.table
     good = np.flatnonzero(~np.isin(rows.ids, list(rows.bad)))
-    return examples.take(good), rows.table.take(good)
+    return examples.take(good), _filtered(rows.table, good)
+
+
+def _filtered(table: pa.Table, places: NDArray[np.int64]) -> pa.Table:
+    """Some rows, which ascend. Taking them would join the chunks of a column, whose text may be too long for one."""
+    inside = np.zeros(table.num_rows, dtype=np.bool_)
+    inside[places] = True
+    return table.filter(pa.array(inside))
 
 
 def _without_duplicates(

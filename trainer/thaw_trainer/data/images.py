@@ -36,6 +36,7 @@ from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 from thaw_trainer.models.image_files import ImageSettings
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_ROWS_AT_A_TIME = 256
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -63,7 +64,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
     if path.is_dir():
-        return Rows(_folder_table(path, label_column(data), field))
+        return Rows(_folder_table(path, _image_column(data), label_column(data), field))
     if source.format == "imagefolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an imagefolder is a folder", f"{field}.uri")
     return _bytes_rows(data, Rows(read_table(path, "parquet", field)))
@@ -71,7 +72,7 @@ def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
 
 def _parse(data: DataSpec, rows: Rows) -> Columns:
     """Examples of columns `image` (encoded bytes, or the file), `label` and `content`, a digest of the bytes."""
-    images = rows.table["image"].to_pylist()
+    images = rows.table[_image_column(data)].to_pylist()
     return {
         "image": images,
         "label": rows.texts(label_column(data), "spec.data.columns.label"),
@@ -79,8 +80,12 @@ def _parse(data: DataSpec, rows: Rows) -> Columns:
     }
 
 
-LABELLED_IMAGES = Reader(_open, _parse, identity="content", roles=("image", "label"))
+LABELLED_IMAGES = Reader(_open, _parse, identity="content", roles=("image", "label"), of_files=True)
 """Reads folders of a label each, and tables of encoded images."""
+
+
+def _image_column(data: DataSpec) -> str:
+    return data.columns.get("image", "image")
 
 
 def label_column(data: DataSpec) -> str:
@@ -163,8 +168,9 @@ def decode(image: bytes | str, settings: ImageSettings) -> NDArray[np.uint8]:
     return np.asarray(scaled).reshape(size, size, settings.channels)
 
 
-def _folder_table(folder: Path, label: str, field: str) -> pa.Table:
-    """A row for each image of a folder of folders, one for each label: their names are the column `label`."""
+def _folder_table(folder: Path, image: str, label: str, field: str) -> pa.Table:
+    """A row for each image of a folder of folders, one for each label: the files are the column `image`, the folders'
+    names the column `label`."""
     files = image_files(folder)
     loose = [file for file in files if file.parent == folder]
     if loose:
@@ -178,7 +184,7 @@ def _folder_table(folder: Path, label: str, field: str) -> pa.Table:
     paths = [file.relative_to(folder) for file in files]
     return pa.table(
         {
-            "image": [str(file) for file in files],
+            image: [str(file) for file in files],
             label: [path.parts[0] for path in paths],
             "path": [str(path) for path in paths],
         }
@@ -186,12 +192,12 @@ def _folder_table(folder: Path, label: str, field: str) -> pa.Table:
 
 
 def _bytes_rows(data: DataSpec, rows: Rows) -> Rows:
-    """The rows with the images' bytes in a column `image`: a column of bytes, or of structs with a field `bytes`."""
-    name, field = data.columns.get("image", "image"), "spec.data.columns.image"
+    """The rows with the images' bytes: a column of bytes, or of structs with a field `bytes`."""
+    name, field = _image_column(data), "spec.data.columns.image"
     values = encoded_column(rows, name, field)
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not encoded images", field)
-    return rows.replacing(name, "image", values)
+    return rows.replacing(name, name, values)
 
 
 def content_digest(image: bytes | str) -> str:
@@ -211,10 +217,19 @@ def write_all_pixels(folder: Path, read: SplitExamples, settings: ImageSettings)
         bad = _write_pixels(file, read.splits[name], settings)
         kept = read.leave_out(name, bad)
         if bad:
-            pixels = np.load(file, mmap_mode="r")
             with writing(folder):
-                np.save(folder / "kept.npy", pixels[kept])
-                (folder / "kept.npy").replace(file)
+                _keep_pixels(file, kept)
+
+
+def _keep_pixels(file: Path, kept: NDArray[np.int64]) -> None:
+    """Writes some rows of a file of pixels anew, a few at a time."""
+    pixels = np.load(file, mmap_mode="r")
+    shorter = file.with_suffix(".shorter")
+    written = np.lib.format.open_memmap(shorter, mode="w+", dtype=np.uint8, shape=(len(kept), *pixels.shape[1:]))
+    for first in range(0, len(kept), _ROWS_AT_A_TIME):
+        written[first : first + _ROWS_AT_A_TIME] = pixels[kept[first : first + _ROWS_AT_A_TIME]]
+    written.flush()
+    shorter.replace(file)
 
 
 def _write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> list[BadRow]:
@@ -231,7 +246,7 @@ def _write_pixels(file: Path, rows: Examples, settings: ImageSettings) -> list[B
         image = rows.columns["image"][place]
         try:
             pixels[place] = decode(image, settings)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             what = image if isinstance(image, str) else "it"
             return BadRow(int(rows.ids[place]), f"{what} is no readable image: {error}", "spec.data", DATA_UNREADABLE)
         return None

@@ -53,11 +53,14 @@ def _reader(data: DataSpec, labels: Labels) -> Reader:
     """Reads examples of columns `texts` (one or two of each row) and `label`."""
     roles = ("text", PAIR) if PAIR in data.columns else ("text",)
 
+    # With a separator, a cell that is missing is a row without labels.
+    labelled = () if data.labels.separator else ("label",)
+
     def parse(data: DataSpec, rows: Rows) -> Columns:
         texts = [rows.texts(data.columns.get(role, role), f"spec.data.columns.{role}") for role in roles]
         return {"texts": list(zip(*texts, strict=True)), "label": labels.read(rows, data)}
 
-    return Reader(open_table, parse, identity="texts", roles=(*roles, "label"), texts=roles)
+    return Reader(open_table, parse, identity="texts", roles=(*roles, *labelled), texts=roles)
 
 
 def _tokenized(name: str, rows: Examples, tokenizer: Any, limit: int) -> pa.Table:

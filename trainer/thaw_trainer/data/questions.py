@@ -6,6 +6,7 @@ arXiv 1810.04805, section 4.3).
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,14 @@ def _as_lists(answers: tuple[tuple[str, int], ...]) -> dict[str, list[Any]]:
 
 def _from_lists(answers: Any) -> tuple[tuple[str, int], ...]:
     try:
-        return tuple(dict.fromkeys(zip(answers["text"], map(int, answers["answer_start"]), strict=True)))
+        return _answers(zip(answers["text"], answers["answer_start"], strict=True))
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"its answers are no struct of two lists, text and answer_start: {error}") from error
 
 
-QUESTIONS = Reader(_open, _parse, identity="identity", roles=_ROLES, texts=_ROLES[:1])
-"""Reads SQuAD's json, and tables. The context is no text to be changed: answers say where in it they are."""
+QUESTIONS = Reader(_open, _parse, identity="identity", roles=_ROLES)
+"""Reads SQuAD's json, and tables. It has no texts that steps could be about unasked: answers say where in a context
+they are, and a question alone is half of an example."""
 
 
 def _trimmed(question: Question) -> Question:
@@ -215,7 +217,7 @@ def _read_squad(path: Path, field: str) -> list[Question]:
             Question(
                 _text(asked["question"]),
                 _text(paragraph["context"]),
-                tuple(dict.fromkeys((each["text"], each["answer_start"]) for each in asked.get("answers", ()))),
+                _answers((each["text"], each["answer_start"]) for each in asked.get("answers", ())),
             )
             for article in articles
             for paragraph in article["paragraphs"]
@@ -225,6 +227,17 @@ def _read_squad(path: Path, field: str) -> list[Question]:
         raise TrainerError(
             DATA_UNREADABLE, f"{path} is no readable squad: {type(error).__name__}: {error}", f"{field}.uri"
         ) from error
+
+
+def _answers(found: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, int], ...]:
+    """Texts with their first characters, each pair once."""
+    return tuple(dict.fromkeys((_text(text), _whole(start)) for text, start in found))
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)
 
 
 def _text(value: Any) -> str:

@@ -37,7 +37,7 @@ def source_digest(data: DataSpec, source: DataSource, path: Path, field: str, fo
     Args:
         folder_role: see `_rows`.
     """
-    audio = _rows(data, source, path, field, folder_role).table["audio"].drop_null()
+    audio = _rows(data, source, path, field, folder_role).table[_audio_column(data)].drop_null()
     named = [] if pa.types.is_binary(audio.type) or pa.types.is_large_binary(audio.type) else audio.to_pylist()
     table = path if path.is_file() else _metadata(path)
     try:
@@ -80,10 +80,17 @@ def reader(role: str, from_folders: bool) -> Reader:
             for place, text in enumerate(told):
                 if not text:
                     rows.mark(place, "its text is empty", where)
-        audio = rows.each("audio", "spec.data.columns.audio", _present)
+        audio = rows.each(_audio_column(data), "spec.data.columns.audio", _present)
         return {"audio": audio, role: told, "content": ["" if each is None else _content(each) for each in audio]}
 
-    return Reader(open_source, parse, identity="content", roles=("audio", role), texts=("text",) * (role == "text"))
+    return Reader(
+        open_source,
+        parse,
+        identity="content",
+        roles=("audio", role),
+        texts=("text",) * (role == "text"),
+        of_files=True,
+    )
 
 
 def decoded(read: SplitExamples, split: str, rate: int) -> list[NDArray[np.int16]]:
@@ -138,8 +145,12 @@ def fit_classes(lengths: dict[str, NDArray[np.int32]]) -> list[int]:
     return fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
 
 
+def _audio_column(data: DataSpec) -> str:
+    return data.columns.get("audio", "audio")
+
+
 def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> Rows:
-    """Rows whose column `audio` holds bytes or absolute paths.
+    """Rows whose column of the role `audio` holds bytes or absolute paths.
 
     Args:
         folder_role: the role that the names of folders have in an audiofolder without a table; None: it needs one.
@@ -150,11 +161,11 @@ def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_rol
             return Rows(_folder_table(data, path, field, folder_role))
         rows = Rows(read_table(metadata, None, field))
         names = rows.texts("file_name", f"{field}.uri")
-        return rows.replacing("file_name", "audio", _inside(path, names, f"{field}.uri"))
+        return rows.replacing("file_name", _audio_column(data), _inside(path, names, f"{field}.uri"))
     if source.format == "audiofolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an audiofolder is a folder", f"{field}.uri")
     rows = open_table(data, source, path, field)
-    name, where = data.columns.get("audio", "audio"), "spec.data.columns.audio"
+    name, where = _audio_column(data), "spec.data.columns.audio"
     values: Any = encoded_column(rows, name, where)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         values = _inside(path.parent, values.to_pylist(), where)
@@ -162,7 +173,7 @@ def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_rol
         raise TrainerError(
             DATA_INVALID, f"column {name!r} holds {values.type}, neither paths nor encoded sounds", where
         )
-    return rows.replacing(name, "audio", values)
+    return rows.replacing(name, name, values)
 
 
 def _inside(folder: Path, names: Sequence[str | None], field: str) -> pa.Array:
@@ -187,7 +198,7 @@ def _folder_table(data: DataSpec, folder: Path, field: str, role: str | None) ->
         raise TrainerError(DATA_INVALID, f"{folder} has {message}", f"{field}.uri")
     return pa.table(
         {
-            "audio": [str(file) for file in files],
+            _audio_column(data): [str(file) for file in files],
             data.columns.get(role, role): [file.relative_to(folder).parts[0] for file in files],
         }
     )

@@ -1,5 +1,6 @@
 """Reading tables (csv, tsv, jsonl, parquet, saved datasets) with the columns that a task needs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,23 @@ def named_column(table: pa.Table, name: str, field: str) -> pa.ChunkedArray:
     return table[name]
 
 
-def text_column(table: pa.Table, name: str, field: str) -> list[str]:
+def plain_columns(table: pa.Table) -> list[str]:
+    """The columns that hold single values other than bytes, and whose name no other has."""
+    return [
+        name
+        for name, kind in zip(table.column_names, table.schema.types, strict=True)
+        if not pa.types.is_nested(kind)
+        and not pa.types.is_binary(kind)
+        and not pa.types.is_large_binary(kind)
+        and table.column_names.count(name) == 1
+    ]
+
+
+def text_column(table: pa.Table, name: str, field: str, ids: Sequence[int] | None = None) -> list[str]:
     """A column of text, complete; numbers and booleans are written out.
+
+    Args:
+        ids: the rows' numbers, for errors; absent: as they are counted.
 
     Raises:
         TrainerError: ColumnNotFound, or DataInvalid when there are several of the name, cells are missing or no
@@ -93,7 +109,8 @@ def text_column(table: pa.Table, name: str, field: str) -> list[str]:
     """
     values = named_column(table, name, field)
     if values.null_count:
-        first = pc.index(pc.is_null(values), True).as_py()
+        place = pc.index(pc.is_null(values), True).as_py()
+        first = place if ids is None else ids[place]
         raise TrainerError(
             DATA_INVALID, f"column {name!r} lacks a value in {values.null_count} rows, the first is row {first}", field
         )
@@ -107,6 +124,7 @@ def as_text(values: pa.ChunkedArray, name: str, field: str) -> list[Any]:
         TrainerError: DataInvalid when they are no scalars.
     """
     try:
-        return list(pc.cast(values, pa.string()).to_pylist())
+        kind = pa.large_string() if pa.types.is_large_string(values.type) else pa.string()
+        return list(pc.cast(values, kind).to_pylist())
     except pa.ArrowException as error:
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not text", field) from error

@@ -31,6 +31,8 @@ def calibration(validation: Mapping[str, NDArray[Any]], test: Mapping[str, NDArr
     """
     if "logits" not in test or test["logits"].ndim != 2 or test["label"].ndim != 1 or test["label"].dtype.kind != "i":
         return None
+    if not (np.isfinite(validation["logits"]).all() and np.isfinite(test["logits"]).all()):
+        return None
     found = fit_temperature(validation["logits"], validation["label"])
     told: dict[str, Any] = {"temperature": found}
     for name, divisor in (("ece", 1.0), ("scaledEce", found)):

@@ -16,13 +16,13 @@ _SEED = 0
 Interval = tuple[float, float]
 
 
-def draws_for(rows: int, budget: int) -> int:
-    """How many draws so many rows get.
+def draws_for(numbers: int, budget: int) -> int:
+    """How many draws there are of rows that hold so many numbers.
 
     Args:
-        budget: rows that may be measured in all; a number of rows, not of seconds, so that it is the same everywhere.
+        budget: numbers that may be measured in all, and not seconds, so that it is the same everywhere.
     """
-    draws = min(_MOST, budget // max(1, rows))
+    draws = min(_MOST, budget // max(1, numbers))
     return draws if draws >= _FEWEST else 0
 
 
@@ -32,15 +32,19 @@ def intervals(
     """The middle 95% of each metric over the draws; of none where the rows are too many for enough draws.
 
     Args:
-        predictions: one for each example.
+        predictions: of each example, whose rows are drawn together where it has several.
         metrics: of some rows, whichever and how often.
     """
-    count = len(predictions["id"])
+    order = np.argsort(predictions["id"], kind="stable")
+    _, firsts, sizes = np.unique(predictions["id"][order], return_index=True, return_counts=True)
+    numbers = sum(int(column.size) for column in predictions.values())
     random = np.random.default_rng(_SEED)
     found: dict[str, list[float]] = {}
-    for _ in range(draws_for(count, budget)):
-        drawn = random.integers(count, size=count)
-        measured = metrics(rows_of(predictions, drawn))
+    for _ in range(draws_for(numbers, budget)):
+        drawn = random.integers(len(firsts), size=len(firsts))
+        begin = np.repeat(firsts[drawn] - np.cumsum(sizes[drawn]) + sizes[drawn], sizes[drawn])
+        rows = order[begin + np.arange(len(begin))]
+        measured = metrics(rows_of(predictions, rows))
         for name, value in measured.items():
             found.setdefault(name, []).append(float(value))
     return {name: _middle(np.asarray(values)) for name, values in found.items() if np.isfinite(values).all()}

@@ -40,7 +40,7 @@ class Regression(Labels):
 
         def number(cell: Any) -> float:
             try:
-                read = float(cell)
+                read = math.nan if isinstance(cell, str) and "_" in cell else float(cell)
             except (TypeError, ValueError):
                 read = math.nan
             if not math.isfinite(read):
