@@ -17,6 +17,7 @@ from tests.manifests import job
 from thaw_api.data import DataSpec
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.examples import Examples
+from thaw_trainer.data.rows import LeftOut, Rows
 from thaw_trainer.data.tables import read_table
 from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.labels.kind import Labels
@@ -29,7 +30,15 @@ def data_spec(**labels: Any) -> DataSpec:
 
 def read(column: Any, **labels: Any) -> list[Any]:
     data = data_spec(**labels)
-    return find_labels(data.labels).read(pa.table({"label": column}), data)
+    return labels_of(pa.table({"label": column}), data)
+
+
+def labels_of(table: pa.Table, data: DataSpec) -> list[Any]:
+    """The labels of a table whose every row can be used."""
+    rows = Rows(table)
+    found = find_labels(data.labels).read(rows, data)
+    LeftOut(data).add("train", len(rows), list(rows.bad.values()))
+    return found
 
 
 def refusal(column: Any, **labels: Any) -> TrainerError:
@@ -85,7 +94,7 @@ def test_every_format_says_the_same(ending: str, tmp_path: Path) -> None:
         pq.write_table(pa.table({"label": [list(row) for row in FOUND]}), file)
     data = data_spec(**SEVERAL, **({"separator": "|"} if ending == "csv" else {}))
     table = read_table(file, None, "spec.data.train")
-    assert find_labels(data.labels).read(table, data) == FOUND
+    assert labels_of(table, data) == FOUND
 
 
 @pytest.mark.parametrize(
@@ -154,7 +163,12 @@ def test_numbers_are_read_from_numbers_and_from_text(column: Any) -> None:
 
 @pytest.mark.parametrize(
     ("column", "words"),
-    [(["1", "many"], "many"), ([1.0, float("nan")], "row 1"), ([1.0, None], "first is row 1"), ([[1.0]], "no numbers")],
+    [
+        (["1", "many"], "many"),
+        ([1.0, float("nan")], "row 1"),
+        ([1.0, None], "first is row 1"),
+        ([[1.0]], "no finite number"),
+    ],
 )
 def test_what_is_no_number_is_refused(column: Any, words: str) -> None:
     error = refusal(column, **NUMBER)
