@@ -29,7 +29,7 @@ def calibration(validation: Mapping[str, NDArray[Any]], test: Mapping[str, NDArr
     Args:
         validation, test: predictions: `logits` [rows, classes] and `label` [rows].
     """
-    if "logits" not in test or test["logits"].ndim != 2 or test["label"].ndim != 1 or test["label"].dtype.kind != "i":
+    if not has_one_class(test):
         return None
     if not (np.isfinite(validation["logits"]).all() and np.isfinite(test["logits"]).all()):
         return None
@@ -40,6 +40,12 @@ def calibration(validation: Mapping[str, NDArray[Any]], test: Mapping[str, NDArr
         told[name] = expected_error(bins)
         told["bins" if name == "ece" else "scaledBins"] = [asdict(each) for each in bins]
     return told
+
+
+def has_one_class(predictions: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether predictions are of classes, one for each row: `logits` [rows, classes] and `label` [rows]."""
+    logits, label = predictions.get("logits"), predictions.get("label")
+    return logits is not None and label is not None and logits.ndim == 2 and label.ndim == 1 and label.dtype.kind == "i"
 
 
 def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -57,7 +63,7 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     wide = logits.astype(np.float64)
 
     def loss(logarithm: float) -> float:
-        of_rows = -_log_shares(wide / np.exp(logarithm))[np.arange(len(labels)), labels].sum()
+        of_rows = -log_shares(wide / np.exp(logarithm))[np.arange(len(labels)), labels].sum()
         return float(of_rows + logarithm**2 / 2)
 
     return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded", options={"xatol": 1e-4}).x))
@@ -65,7 +71,7 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
 
 def reliability(logits: NDArray[Any], labels: NDArray[Any]) -> list[Bin]:
     """The bins that have rows, by rising share."""
-    shares = np.exp(_log_shares(logits.astype(np.float64)))
+    shares = np.exp(log_shares(logits.astype(np.float64)))
     likeliest = shares.max(axis=1)
     right = shares.argmax(axis=1) == labels
     of = np.minimum((likeliest * BINS).astype(np.int64), BINS - 1)
@@ -81,6 +87,7 @@ def expected_error(bins: list[Bin]) -> float:
     return sum(each.rows * abs(each.share - each.right) for each in bins) / rows
 
 
-def _log_shares(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_shares(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of the softmax of each row."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -53,6 +53,7 @@ def report_of(summary: RunSummary) -> str:
         most_classes=MOST_CLASSES,
         calibration=summary.final.get("test", {}).get("calibration"),
         reliability=_reliability(summary),
+        worst=summary.final.get("test", {}).get("worst", []),
         confusions=view.confusions(summary),
         parameters=view.parameter_names(summary),
         trials=trials[: view.LISTED_TRIALS],

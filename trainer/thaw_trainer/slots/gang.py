@@ -18,6 +18,7 @@ from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
 from thaw_trainer.evaluation.calibration import calibration
 from thaw_trainer.evaluation.intervals import intervals
+from thaw_trainer.evaluation.worst import worst_rows
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
 from thaw_trainer.loop.distributed import Gang
@@ -31,7 +32,7 @@ from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
-from thaw_trainer.tasks.protocol import Predictions, ShowsEpisode, ShowsSamples, Task, plain_columns
+from thaw_trainer.tasks.protocol import Acts, Predictions, ShowsEpisode, ShowsSamples, Task, plain_columns
 from thaw_trainer.tasks.registry import find_task
 
 _TAKE_SECONDS = 60.0
@@ -178,7 +179,8 @@ def _test_and_export(
 def _beside_metrics(
     task: Task, spec: FineTuneJobSpec, store: PreparedStore, predictions: dict[str, Predictions | None]
 ) -> dict[str, Any]:
-    """`intervals` of the test metrics, `slices` of the test rows, and `calibration` of a classifier."""
+    """`intervals` of the test metrics, `slices` of the test rows and the `worst` of them, `calibration` of a
+    classifier."""
     validation, test = predictions["validation"], predictions["test"]
     assert validation is not None
     assert test is not None
@@ -190,6 +192,8 @@ def _beside_metrics(
     found = calibration(validation, test)
     if found:
         told["calibration"] = found
+    if not isinstance(task, Acts):
+        told["worst"] = worst_rows(test, store.table(TEST_ROWS), store.facts.get("labels", ()))
     if spec.evaluation.slices:
         from thaw_trainer.evaluation.slices import measure_slices, slice_rows  # imports what only conditions need
 
