@@ -5,6 +5,7 @@ each result goes to the scheduler, whose answer is the ledger's.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -104,4 +105,6 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+    # What Tune saves of the search is never read: that it could not be saved is no news, nor how a full disk is told.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     tuner.fit()
