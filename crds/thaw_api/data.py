@@ -146,3 +146,7 @@ class DataSpec(SchemaModel):
     """Augmentation of training rows, in order: each step an object with one key."""
     batching: BatchingSpec = Field(default_factory=BatchingSpec)
     """How rows become batches."""
+
+    def column(self, role: str) -> str:
+        """The column that plays a role."""
+        return self.columns.get(role, role)

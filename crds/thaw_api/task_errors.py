@@ -85,7 +85,7 @@ def _label_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         message = f"task {spec.task} has no {kind} labels; {' and '.join(others)} has"
         errors.append(FieldError("spec.data.labels.kind", message))
     stratum = spec.data.split.stratify_by
-    if kind != "single-label" and stratum == spec.data.columns.get("label", "label"):
+    if kind != "single-label" and stratum == spec.data.column("label"):
         message = f"{kind} labels are no strata: name another column, or none"
         errors.append(FieldError("spec.data.split.stratifyBy", message))
     return errors

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.unit.predicting import by_workers
 from tests.unit.tiny_causal import FEW_TOKENS, PACK, PACKS, TEMPLATE, CausalJob, documents, save_causal_tokenizer
 from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import predict_split
 from thaw_trainer.models.pretrained import load_tokenizer
 from thaw_trainer.tasks.causal_lm import CausalLm
-from thaw_trainer.tasks.protocol import Share, join_predictions, predict
+from thaw_trainer.tasks.protocol import Share, predict
 
 CPU = torch.device("cpu")
 BATCHINGS: dict[str, dict[str, Any]] = {
@@ -105,17 +106,7 @@ def test_metrics_are_means_over_all_tokens_of_the_split(jobs: dict[str, CausalJo
 def test_predictions_of_workers_are_those_of_one(jobs: dict[str, CausalJob]) -> None:
     task: CausalLm = jobs["gpt2"].task(jobs["gpt2"].spec())
     model = task.build().eval()
-    with torch.inference_mode():
-        by_world = [
-            join_predictions(
-                [
-                    predict(task, model, batch, CPU)
-                    for rank in range(world)
-                    for batch in task.batches("validation", 0, Share(rank, world))
-                ]
-            )
-            for world in (1, 3)
-        ]
+    by_world = [by_workers(task, model, "validation", world) for world in (1, 3)]
     assert all(np.array_equal(by_world[0][name], by_world[1][name]) for name in ("id", "tokens", "loss", "hits"))
 
 

@@ -19,6 +19,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from tests.manifests import job
 from tests.unit.outputs.summaries import summary
 from tests.unit.outputs.test_model_card import code
+from tests.unit.predicting import by_workers
 from tests.unit.tiny_jobs import Killed, Run, die_after, run
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_spec
@@ -32,7 +33,7 @@ from thaw_trainer.outputs.episode_plot import episode_plot
 from thaw_trainer.outputs.model_card import card_of
 from thaw_trainer.preparation import prepare_job
 from thaw_trainer.tasks import actions
-from thaw_trainer.tasks.protocol import JobFiles, Share, join_predictions, predict
+from thaw_trainer.tasks.protocol import JobFiles, Share
 from thaw_trainer.tasks.reinforcement_learning import KIND, ReinforcementLearning
 from thaw_trainer.tasks.rollouts import advantages
 from thaw_trainer.uris import UriRoots
@@ -499,17 +500,7 @@ def test_an_episode_is_shown_step_by_step(agent: Agent) -> None:
 def test_measuring_depends_neither_on_workers_nor_on_training(agent: Agent) -> None:
     task = agent.task()
     model = task.build().eval()
-    with torch.inference_mode():
-        by_world = [
-            join_predictions(
-                [
-                    predict(task, model, batch, CPU)
-                    for rank in range(world)
-                    for batch in task.batches("test", 0, Share(rank, world))
-                ]
-            )
-            for world in (1, 2)
-        ]
+    by_world = [by_workers(task, model, "test", world) for world in (1, 2)]
     assert by_world[0]["id"].tolist() == list(range(6))
     assert by_world[0]["return"].tolist() == by_world[1]["return"].tolist()
     validation = predict_split(model, task, "validation", Gang(), task.spec.training)

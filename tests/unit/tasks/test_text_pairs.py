@@ -18,6 +18,7 @@ from torchmetrics.text.rouge import _rouge_score_update
 
 from tests.unit.outputs.summaries import summary
 from tests.unit.outputs.test_model_card import code
+from tests.unit.predicting import by_workers, predictions_of
 from tests.unit.tiny_models import save_pretrained
 from tests.unit.tiny_pairs import PAIR_FAMILIES, PairJob, pairs, save_pair_tokenizer
 from thaw_trainer.data.batches import fit_widths
@@ -28,7 +29,7 @@ from thaw_trainer.outputs.model_card import card_of
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
-from thaw_trainer.tasks.protocol import Share, join_predictions, predict
+from thaw_trainer.tasks.protocol import Share
 from thaw_trainer.tasks.registry import find_task
 from thaw_trainer.tasks.text_pairs import TextPairTask
 from thaw_trainer.tasks.written_metrics import summary_metrics, translation_metrics
@@ -59,12 +60,6 @@ def in_split(task: TextPairTask, split: str) -> list[tuple[str, str]]:
     """The pairs of a split, in order of id."""
     rows = pairs()
     return [rows[row] for row in sorted(task.store.table(split)["id"].to_pylist())]
-
-
-def predictions_of(task: TextPairTask, split: str = "test") -> dict[str, Any]:
-    found = predict_split(task.build(), task, split, Gang(), task.spec.training)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("family", PAIR_FAMILIES)
@@ -98,17 +93,7 @@ def test_the_training_loss_counts_every_token_of_the_targets_once(jobs: dict[str
 def test_predictions_of_workers_are_those_of_one(jobs: dict[str, PairJob]) -> None:
     task = jobs["bart"].task()
     model = task.build().eval()
-    with torch.inference_mode():
-        by_world = [
-            join_predictions(
-                [
-                    predict(task, model, batch, CPU)
-                    for rank in range(world)
-                    for batch in task.batches("validation", 0, Share(rank, world))
-                ]
-            )
-            for world in (1, 3)
-        ]
+    by_world = [by_workers(task, model, "validation", world) for world in (1, 3)]
     assert all(np.array_equal(by_world[0][name], by_world[1][name]) for name in ("id", "tokens", "loss"))
 
 

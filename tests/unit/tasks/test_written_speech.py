@@ -12,6 +12,7 @@ import torch
 
 from tests.unit.outputs.summaries import summary
 from tests.unit.outputs.test_model_card import code
+from tests.unit.predicting import by_workers, predictions_of
 from tests.unit.tiny_sounds import RATE, save_wav2vec2, spoken
 from tests.unit.tiny_whisper import SECONDS, SPOKEN, WhisperJob
 from thaw_trainer.data.sounds import read_samples
@@ -25,9 +26,8 @@ from thaw_trainer.outputs.model_card import card_of
 from thaw_trainer.prefix.memory import PrefixMemory, PrefixSite
 from thaw_trainer.prefix.plan import PrefixPlan
 from thaw_trainer.preparation import prepare_job
-from thaw_trainer.tasks.protocol import Share, join_predictions, predict
+from thaw_trainer.tasks.protocol import Share
 from thaw_trainer.tasks.speech_recognition import KIND
-from thaw_trainer.tasks.written_speech import WrittenSpeech
 
 CPU = torch.device("cpu")
 SPLITS = ("train", "validation", "test")
@@ -65,12 +65,6 @@ def plain(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
     return AutoProcessor.from_pretrained(folder), AutoModelForSpeechSeq2Seq.from_pretrained(folder).eval()
-
-
-def predictions_of(task: WrittenSpeech, split: str = "test") -> dict[str, Any]:
-    found = predict_split(task.build(), task, split, Gang(), task.spec.training)
-    assert found is not None
-    return found
 
 
 def test_a_batch_is_what_the_models_own_extractor_makes_of_the_sounds(hearing: WhisperJob) -> None:
@@ -111,17 +105,7 @@ def test_the_training_loss_counts_every_token_of_the_transcripts_once(hearing: W
 def test_predictions_of_workers_are_those_of_one(hearing: WhisperJob) -> None:
     task = hearing.task()
     model = task.build().eval()
-    with torch.inference_mode():
-        by_world = [
-            join_predictions(
-                [
-                    predict(task, model, batch, CPU)
-                    for rank in range(world)
-                    for batch in task.batches("validation", 0, Share(rank, world))
-                ]
-            )
-            for world in (1, 3)
-        ]
+    by_world = [by_workers(task, model, "validation", world) for world in (1, 3)]
     assert all(np.array_equal(by_world[0][name], by_world[1][name]) for name in ("id", "tokens", "loss"))
 
 

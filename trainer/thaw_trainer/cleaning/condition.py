@@ -36,7 +36,7 @@ class Condition:
         try:
             self._expression = pl.sql_expr(text)
         except pl.exceptions.PolarsError as error:
-            raise TrainerError(DATA_INVALID, f"{text!r} is no condition: {_first_line(error)}", field) from error
+            raise TrainerError(DATA_INVALID, f"{text!r} is no condition: {first_line(error)}", field) from error
 
     def holds(self, frame: pl.DataFrame) -> pl.Series:
         """Whether it holds, of each row; where a value that it asks for is missing, it does not.
@@ -51,12 +51,13 @@ class Condition:
         try:
             holds = frame.select(self._expression.alias("holds")).to_series()
         except pl.exceptions.PolarsError as error:
-            raise TrainerError(DATA_INVALID, f"{self.text!r}: {_first_line(error)}", self.field) from error
+            raise TrainerError(DATA_INVALID, f"{self.text!r}: {first_line(error)}", self.field) from error
         if holds.dtype != pl.Boolean or len(holds) != len(frame):
             message = f"{self.text!r} gives {holds.dtype}, not whether a row is meant"
             raise TrainerError(DATA_INVALID, message, self.field)
         return holds.fill_null(False)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of polars says, without the plan that it shows below."""
     return str(error).partition("\n")[0]

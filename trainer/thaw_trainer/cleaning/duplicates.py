@@ -28,11 +28,13 @@ def drop_duplicates(frames: Frames, options: DropDuplicates, names: Naming) -> K
 
 def drop_near_duplicates(frames: Frames, options: DropNearDuplicates, names: Naming) -> Kept:
     """The first of rows whose texts are near, over all sources, train's before all others."""
-    joined = [
-        frame.select(pl.concat_str(names.text(frame, options.by, "by"), separator="\n", ignore_nulls=True)).to_series()
-        for frame in frames.values()
-    ]
-    texts = pl.concat(joined).fill_null("").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    texts = (
+        pl.concat([names.joined(frame, options.by, "by") for frame in frames.values()])
+        .fill_null("")
+        .str.to_lowercase()
+        .str.replace_all(r"\s+", " ")
+        .str.strip_chars()
+    )
     return _by_source(frames, pl.Series(~near_an_earlier_one(texts.to_list(), options.similarity)))
 
 

@@ -60,6 +60,11 @@ class Naming:
                 raise TrainerError(DATA_INVALID, message, f"{self.field}.{option}")
         return found
 
+    def joined(self, frame: pl.DataFrame, names: Sequence[str] | None, option: str = "columns") -> pl.Series:
+        """The same texts, those of each row as one; missing where all of them are."""
+        columns = self.text(frame, names, option)
+        return frame.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series()
+
     def _own(
         self, frame: pl.DataFrame, names: Sequence[str] | None, option: str, roles: Sequence[str], what: str
     ) -> list[str]:

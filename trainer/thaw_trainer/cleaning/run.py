@@ -9,6 +9,7 @@ import polars as pl
 from thaw_api.cleaning import CLEANING
 from thaw_api.data import DataSpec
 from thaw_api.steps import read_steps
+from thaw_trainer.cleaning.condition import first_line
 from thaw_trainer.cleaning.duplicates import drop_duplicates, drop_near_duplicates
 from thaw_trainer.cleaning.frames import Change, Drop, Frames, Naming
 from thaw_trainer.cleaning.texts import keep_languages, keep_lengths, normalize, strip_html
@@ -78,7 +79,7 @@ def _of_the_step(field: str) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        raise TrainerError(DATA_INVALID, str(error).partition("\n")[0], field) from error
+        raise TrainerError(DATA_INVALID, first_line(error), field) from error
 
 
 def _frame(rows: Rows) -> pl.DataFrame:

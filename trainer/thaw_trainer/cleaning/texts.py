@@ -82,26 +82,19 @@ class _Text(HTMLParser):
         """An element begins: one that is none is text."""
         if tag in _UNSEEN:
             self._unseen.append(tag)
-        elif tag not in _ELEMENTS:
-            self._add(self.get_starttag_text() or "")
-        elif tag not in _INLINE:
-            self._add("\n")
+        else:
+            self._tag(tag, self.get_starttag_text() or "")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """An element that is empty."""
-        if tag not in _ELEMENTS:
-            self._add(self.get_starttag_text() or "")
-        elif tag not in _INLINE:
-            self._add("\n")
+        self._tag(tag, self.get_starttag_text() or "")
 
     def handle_endtag(self, tag: str) -> None:
         """An element ends."""
         if tag in self._unseen:
             del self._unseen[self._unseen.index(tag) :]
-        elif tag not in _ELEMENTS:
-            self._add(f"</{tag}>")
-        elif tag not in _INLINE:
-            self._add("\n")
+        else:
+            self._tag(tag, f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
         """Text."""
@@ -110,6 +103,12 @@ class _Text(HTMLParser):
     def unknown_decl(self, data: str) -> None:
         """CDATA, which is text."""
         self._add(data.removeprefix("CDATA["))
+
+    def _tag(self, tag: str, written: str) -> None:
+        if tag not in _ELEMENTS:
+            self._add(written)
+        elif tag not in _INLINE:
+            self._add("\n")
 
     def _add(self, text: str) -> None:
         if not self._unseen:
@@ -145,10 +144,9 @@ def keep_languages(frames: Frames, options: Language, names: Naming) -> Kept:
     classify = _language_identifier()
     kept = {}
     for source, frame in frames.items():
-        columns = names.text(frame, options.columns)
-        joined = frame.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series()
+        texts = names.joined(frame, options.columns)
         kept[source] = pl.Series(
-            [bool(text) and _LETTER.search(text) is not None and classify(text)[0] in wanted for text in joined],
+            [bool(text) and _LETTER.search(text) is not None and classify(text)[0] in wanted for text in texts],
             dtype=pl.Boolean,
         )
     return kept

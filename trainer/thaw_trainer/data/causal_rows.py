@@ -13,7 +13,7 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.counted_tokens import CountedTokens, counted_tokens
 from thaw_trainer.data.documents import DOCUMENTS, source_files
-from thaw_trainer.data.examples import Examples, read_splits, source_paths
+from thaw_trainer.data.examples import Examples, fingerprint, read_splits, source_paths
 from thaw_trainer.data.packing import pack, padding_share
 from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
 from thaw_trainer.errors import DATA_INVALID, MODEL_UNREADABLE, TrainerError
@@ -69,7 +69,7 @@ def _make(spec: FineTuneJobSpec, paths: dict[str, Path], model_folder: Path) -> 
         int(widths["train"][np.searchsorted(widths["train"], _total(lengths, each))]) for each in joined["train"]
     )
     facts = {
-        "fingerprint": _fingerprint(splits),
+        "fingerprint": fingerprint(splits, ("example",)),
         "widths": widths["train"],
         "measuredWidths": {name: widths[name] for name in _HELD_OUT},
         "maxTokens": limit,
@@ -183,8 +183,3 @@ def _unigrams(rows: dict[str, Rows], vocabulary: int) -> dict[str, Any]:
 
 def _counted_ids(tokens: CountedTokens) -> list[int]:
     return [one for one, counts in zip(tokens.ids[1:], tokens.counted[1:], strict=True) if counts]
-
-
-def _fingerprint(splits: dict[str, Examples]) -> str:
-    """Digest of which examples are in which split."""
-    return digest({name: (rows.columns["example"], rows.ids.tolist()) for name, rows in splits.items()})

@@ -61,7 +61,7 @@ def source_files(path: Path) -> list[Path]:
 
 def _column(data: DataSpec, role: str) -> tuple[str, str]:
     """The column of a role, and the field that names it."""
-    return data.columns.get(role, role), f"{_COLUMNS}.{role}"
+    return data.column(role), f"{_COLUMNS}.{role}"
 
 
 def _kind(data: DataSpec, table: pa.Table) -> Kind:

@@ -183,7 +183,7 @@ def _suspects(
 ) -> list[dict[str, Any]]:
     if "label" not in train.columns:
         return []
-    read = {data.columns.get(role, role) for role in reader.roles}
+    read = {data.column(role) for role in reader.roles}
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:LOOKED_AT])
     names = [name for name in plain_columns(table) if name not in read]
     if not names:

@@ -25,6 +25,7 @@ from thaw_trainer.data.examples import (
     Reader,
     SplitExamples,
     class_counts,
+    fingerprint,
     fit_labels,
     read_splits,
 )
@@ -64,7 +65,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
     if path.is_dir():
-        return Rows(_folder_table(path, _image_column(data), label_column(data), field))
+        return Rows(_folder_table(path, data.column("image"), data.column("label"), field))
     if source.format == "imagefolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an imagefolder is a folder", f"{field}.uri")
     return _bytes_rows(data, Rows(read_table(path, "parquet", field)))
@@ -72,25 +73,16 @@ def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
 
 def _parse(data: DataSpec, rows: Rows) -> Columns:
     """Examples of columns `image` (encoded bytes, or the file), `label` and `content`, a digest of the bytes."""
-    images = rows.table[_image_column(data)].to_pylist()
+    images = rows.table[data.column("image")].to_pylist()
     return {
         "image": images,
-        "label": rows.texts(label_column(data), "spec.data.columns.label"),
+        "label": rows.texts(data.column("label"), "spec.data.columns.label"),
         "content": ["" if each is None else content_digest(each) for each in images],
     }
 
 
 LABELLED_IMAGES = Reader(_open, _parse, identity="content", roles=("image", "label"), of_files=True)
 """Reads folders of a label each, and tables of encoded images."""
-
-
-def _image_column(data: DataSpec) -> str:
-    return data.columns.get("image", "image")
-
-
-def label_column(data: DataSpec) -> str:
-    """The column of the label; of a folder, that of the folders' names."""
-    return data.columns.get("label", "label")
 
 
 def make_store(folder: Path, data: DataSpec, paths: dict[str, Path], settings: ImageSettings) -> Made:
@@ -108,7 +100,7 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
     Raises:
         TrainerError: DataInvalid: sources that are given share an identity, or train has fewer than two.
     """
-    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": label_column(data)})})
+    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": data.column("label")})})
     read = read_splits(apart if data.split.group_by is None else data, paths, LABELLED_IMAGES)
     write_all_pixels(folder, read, settings)
     splits = read.splits
@@ -133,10 +125,7 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
 
 def _facts(read: SplitExamples, labels: list[str]) -> dict[str, Any]:
     """What all stores of labelled images tell."""
-    content = {
-        name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in read.splits.items()
-    }
-    return {"labels": labels, "fingerprint": digest(content)}
+    return {"labels": labels, "fingerprint": fingerprint(read.splits, ("content", "label"))}
 
 
 def _table(rows: Examples, labels: list[str]) -> pa.Table:
@@ -193,7 +182,7 @@ def _folder_table(folder: Path, image: str, label: str, field: str) -> pa.Table:
 
 def _bytes_rows(data: DataSpec, rows: Rows) -> Rows:
     """The rows with the images' bytes: a column of bytes, or of structs with a field `bytes`."""
-    name, field = _image_column(data), "spec.data.columns.image"
+    name, field = data.column("image"), "spec.data.columns.image"
     values = encoded_column(rows, name, field)
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise TrainerError(DATA_INVALID, f"column {name!r} holds {values.type}, not encoded images", field)

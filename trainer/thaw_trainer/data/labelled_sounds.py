@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from thaw_api.data import DataSpec
 from thaw_api.steps import SOUND_CUTS, read_steps
-from thaw_trainer.data.examples import class_counts, fit_labels, read_splits
+from thaw_trainer.data.examples import class_counts, fingerprint, fit_labels, read_splits
 from thaw_trainer.data.sounds import decoded, fit_classes, reader, units
 from thaw_trainer.data.spectra import spectra_of
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
 
 
 def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
@@ -56,7 +56,7 @@ def _make(
     longest = min((step.max_seconds for _, step in read_steps(data.features, SOUND_CUTS)), default=None)
     tables = {}
     for name, rows in splits.items():
-        samples = sounds[name]
+        samples = sounds.pop(name)
         if longest is not None:
             samples = [each[: int(longest * rate)] for each in samples]
         column, values = made_of(name, rows.ids, samples)
@@ -67,12 +67,9 @@ def _make(
                 "label": pa.array([number[label] for label in rows.columns["label"]], pa.int64()),
             }
         )
-    content = {
-        name: (rows.columns["content"], rows.columns["label"], rows.ids.tolist()) for name, rows in splits.items()
-    }
     facts = {
         "labels": labels,
-        "fingerprint": digest(content),
+        "fingerprint": fingerprint(splits, ("content", "label")),
         "classes": class_counts(splits, labels),
     }
     return read.made(facts, tables)

@@ -57,7 +57,7 @@ def _reader(data: DataSpec, labels: Labels) -> Reader:
     labelled = () if data.labels.separator else ("label",)
 
     def parse(data: DataSpec, rows: Rows) -> Columns:
-        texts = [rows.texts(data.columns.get(role, role), f"spec.data.columns.{role}") for role in roles]
+        texts = [rows.texts(data.column(role), f"spec.data.columns.{role}") for role in roles]
         return {"texts": list(zip(*texts, strict=True)), "label": labels.read(rows, data)}
 
     return Reader(open_table, parse, identity="texts", roles=(*roles, *labelled), texts=roles)

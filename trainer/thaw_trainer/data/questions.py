@@ -52,13 +52,13 @@ def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
         [each.context for each in questions],
         pa.array([_as_lists(each.answers) for each in questions], _ANSWERS),
     )
-    return Rows(pa.table(dict(zip((data.columns.get(role, role) for role in _ROLES), columns, strict=True))))
+    return Rows(pa.table(dict(zip((data.column(role) for role in _ROLES), columns, strict=True))))
 
 
 def _parse(data: DataSpec, rows: Rows) -> Columns:
     """Examples of columns `row` (a Question) and `identity`; `answers` of a table are a struct of two lists, `text` and
     `answer_start`, as datasets has SQuAD."""
-    names = [data.columns.get(role, role) for role in _ROLES]
+    names = [data.column(role) for role in _ROLES]
     question, context = (
         rows.texts(name, f"spec.data.columns.{role}") for name, role in zip(names[:2], _ROLES, strict=False)
     )
@@ -104,7 +104,7 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
     `end` (tokens of the answer), `special` (the token that stands for none), `offsets` (first and last character of
     each token of the context, NOWHERE otherwise). `<split>-questions` has `id`, `context` and `answers`.
     """
-    group = data.split.group_by or data.columns.get("context", "context")
+    group = data.split.group_by or data.column("context")
     apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": group})})
     read = read_splits(apart, paths, QUESTIONS)
     splits = read.splits

@@ -37,7 +37,7 @@ def source_digest(data: DataSpec, source: DataSource, path: Path, field: str, fo
     Args:
         folder_role: see `_rows`.
     """
-    audio = _rows(data, source, path, field, folder_role).table[_audio_column(data)].drop_null()
+    audio = _rows(data, source, path, field, folder_role).table[data.column("audio")].drop_null()
     named = [] if pa.types.is_binary(audio.type) or pa.types.is_large_binary(audio.type) else audio.to_pylist()
     table = path if path.is_file() else _metadata(path)
     try:
@@ -74,13 +74,13 @@ def reader(role: str, from_folders: bool) -> Reader:
 
     def parse(data: DataSpec, rows: Rows) -> Columns:
         where = f"spec.data.columns.{role}"
-        told = rows.texts(data.columns.get(role, role), where)
+        told = rows.texts(data.column(role), where)
         if role == "text":
             told = [" ".join(text.split()) for text in told]
             for place, text in enumerate(told):
                 if not text:
                     rows.mark(place, "its text is empty", where)
-        audio = rows.each(_audio_column(data), "spec.data.columns.audio", _present)
+        audio = rows.each(data.column("audio"), "spec.data.columns.audio", _present)
         return {"audio": audio, role: told, "content": ["" if each is None else _content(each) for each in audio]}
 
     return Reader(
@@ -145,10 +145,6 @@ def fit_classes(lengths: dict[str, NDArray[np.int32]]) -> list[int]:
     return fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
 
 
-def _audio_column(data: DataSpec) -> str:
-    return data.columns.get("audio", "audio")
-
-
 def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_role: str | None) -> Rows:
     """Rows whose column of the role `audio` holds bytes or absolute paths.
 
@@ -161,11 +157,11 @@ def _rows(data: DataSpec, source: DataSource, path: Path, field: str, folder_rol
             return Rows(_folder_table(data, path, field, folder_role))
         rows = Rows(read_table(metadata, None, field))
         names = rows.texts("file_name", f"{field}.uri")
-        return rows.replacing("file_name", _audio_column(data), _inside(path, names, f"{field}.uri"))
+        return rows.replacing("file_name", data.column("audio"), _inside(path, names, f"{field}.uri"))
     if source.format == "audiofolder":
         raise TrainerError(DATA_INVALID, f"{path} is a file; an audiofolder is a folder", f"{field}.uri")
     rows = open_table(data, source, path, field)
-    name, where = _audio_column(data), "spec.data.columns.audio"
+    name, where = data.column("audio"), "spec.data.columns.audio"
     values: Any = encoded_column(rows, name, where)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         values = _inside(path.parent, values.to_pylist(), where)
@@ -198,8 +194,8 @@ def _folder_table(data: DataSpec, folder: Path, field: str, role: str | None) ->
         raise TrainerError(DATA_INVALID, f"{folder} has {message}", f"{field}.uri")
     return pa.table(
         {
-            _audio_column(data): [str(file) for file in files],
-            data.columns.get(role, role): [file.relative_to(folder).parts[0] for file in files],
+            data.column("audio"): [str(file) for file in files],
+            data.column(role): [file.relative_to(folder).parts[0] for file in files],
         }
     )
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from thaw_api.data import DataSource, DataSpec
 from thaw_trainer.data.batches import fit_widths
-from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, read_splits
+from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, fingerprint, read_splits
 from thaw_trainer.data.rows import Rows, open_table
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
 from thaw_trainer.errors import DATA_INVALID, DATA_UNREADABLE, TrainerError
 
 NO_TAG = -100
@@ -29,13 +29,13 @@ _ROLES = ("tokens", "tags")
 def _open(data: DataSpec, source: DataSource, path: Path, field: str) -> Rows:
     if source.format != "conll" and (source.format or path.suffix.lower() not in (".conll", ".bio", ".iob")):
         return open_table(data, source, path, field)
-    names = [data.columns.get(role, role) for role in _ROLES]
+    names = [data.column(role) for role in _ROLES]
     return Rows(pa.table(dict(zip(names, _read_conll(path, field), strict=True))))
 
 
 def _parse(data: DataSpec, rows: Rows) -> Columns:
     """Examples of columns `tokens` (a tuple of words) and `tags` (as many)."""
-    tokens, tags = (_lists(rows, data.columns.get(role, role), f"spec.data.columns.{role}") for role in _ROLES)
+    tokens, tags = (_lists(rows, data.column(role), f"spec.data.columns.{role}") for role in _ROLES)
     for place, (words, their_tags) in enumerate(zip(tokens, tags, strict=True)):
         if len(words) != len(their_tags) or not words:
             rows.mark(place, f"it has {len(words)} tokens and {len(their_tags)} tags", "spec.data.columns.tags")
@@ -53,7 +53,7 @@ def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, li
     splits = read.splits
     labels = _fit_tags(splits)
     number = {label: index for index, label in enumerate(labels)}
-    tables, fingerprint = {}, {}
+    tables = {}
     for name, rows in splits.items():
         encoded = tokenizer(
             [list(words) for words in rows.columns["tokens"]],
@@ -80,13 +80,12 @@ def make_tagged_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, li
                 "tags": pa.array(tags, integers),
             }
         )
-        fingerprint[name] = (rows.columns["tokens"], rows.columns["tags"], rows.ids.tolist())
     lengths = {name: np.diff(table["input_ids"].combine_chunks().offsets.to_numpy()) for name, table in tables.items()}
     longest = int(max(each.max() for each in lengths.values()))
     widths = fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS)
     facts = {
         "labels": labels,
-        "fingerprint": digest(fingerprint),
+        "fingerprint": fingerprint(splits, _ROLES),
         "widths": widths if data.batching.strategy == "bucket" else [limit],
         "padToken": tokenizer.pad_token_id,
         "padLeft": tokenizer.padding_side == "left",

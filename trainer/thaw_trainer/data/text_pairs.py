@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.batches import fit_widths
-from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, read_splits
+from thaw_trainer.data.examples import SPLITS, Columns, Examples, Reader, fingerprint, read_splits
 from thaw_trainer.data.rows import Rows, open_table
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.models.pretrained import URI_FIELD
 
@@ -32,7 +32,7 @@ def pair_reader(source_role: str, target_role: str) -> Reader:
         columns = {}
         for name, role in (("source", source_role), ("target", target_role)):
             where = f"spec.data.columns.{role}"
-            columns[name] = rows.texts(data.columns.get(role, role), where)
+            columns[name] = rows.texts(data.column(role), where)
             for place, text in enumerate(columns[name]):
                 if not text.strip():
                     rows.mark(place, f"its {role} is empty", where)
@@ -87,9 +87,7 @@ def make_pairs(
     widths = fit_widths(lengths["input_ids"]["train"], longest, _ROWS_OF_A_CLASS) if is_bucket else [limits[0]]
     read.counts |= cut
     facts = {
-        "fingerprint": digest(
-            {name: ([*map(list, rows.columns.values())], rows.ids.tolist()) for name, rows in splits.items()}
-        ),
+        "fingerprint": fingerprint(splits, ("source", "target")),
         "widths": widths,
         "targetWidths": {
             name: _target_widths(widths, lengths["input_ids"][name], lengths["labels"][name], limits[1])

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from thaw_api.data import DataSpec
-from thaw_trainer.data.examples import SPLITS
+from thaw_trainer.data.examples import SPLITS, fingerprint
 from thaw_trainer.data.sounds import fit_classes, units
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
 from thaw_trainer.data.transcripts import read_transcripts, sounds_that_fit
 from thaw_trainer.models.speech_recognizer import BLANK, DELIMITER, UNKNOWN, fit_vocabulary
 
@@ -20,9 +20,9 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
     splits = read.splits
     vocabulary = fit_vocabulary(list(splits["train"].columns["text"]))
     number = {character: index for index, character in enumerate(vocabulary)}
-    tables, lengths, unknown, fingerprint = {}, {}, 0, {}
+    tables, lengths, unknown = {}, {}, 0
     for name, rows in splits.items():
-        samples = sounds[name]
+        samples = sounds.pop(name)
         texts = rows.columns["text"]
         characters = [[number.get(each, number[UNKNOWN]) for each in text.replace(" ", DELIMITER)] for text in texts]
         unknown += sum(row.count(number[UNKNOWN]) for row in characters)
@@ -35,12 +35,11 @@ def make_store(data: DataSpec, paths: dict[str, Path], rate: int) -> Made:
             }
         )
         lengths[name] = units(np.asarray([len(each) for each in samples], dtype=np.int64), rate)
-        fingerprint[name] = (rows.columns["content"], texts, rows.ids.tolist())
     read.counts["unknownCharacters"] = unknown
     assert vocabulary[0] == BLANK
     facts = {
         "vocabulary": vocabulary,
-        "fingerprint": digest(fingerprint),
+        "fingerprint": fingerprint(splits, ("content", "text")),
         "widths": fit_classes(lengths),
     }
     return read.made(facts, tables)

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from thaw_api.data import DataSpec
 from thaw_trainer.data.batches import fit_widths
-from thaw_trainer.data.examples import SPLITS
+from thaw_trainer.data.examples import SPLITS, fingerprint
 from thaw_trainer.data.spectra import spectra_of
-from thaw_trainer.data.store import Made, digest
+from thaw_trainer.data.store import Made
 from thaw_trainer.data.transcripts import keep_those_that_fit, read_transcripts, sounds_that_fit
 from thaw_trainer.models.speech_writer import Ears
 
@@ -30,7 +30,7 @@ def make_store(data: DataSpec, paths: dict[str, Path], ears: Ears, most: int) ->
     """
     extractor, limit = ears.extractor, min(most, data.batching.max_target_length or most)
     read = read_transcripts(data, paths)
-    tables, fingerprint, lengths = {}, {}, {}
+    tables, lengths = {}, {}
     for name in SPLITS:
         every = read.splits[name]
         tokens = [row[1:] for row in ears.tokenizer(list(every.columns["text"]), verbose=False)["input_ids"]]
@@ -51,11 +51,10 @@ def make_store(data: DataSpec, paths: dict[str, Path], ears: Ears, most: int) ->
             }
         )
         lengths[name] = np.asarray([len(each) for each in labels], dtype=np.int32)
-        fingerprint[name] = (rows.columns["content"], rows.columns["text"], rows.ids.tolist())
     longest = max(int(each.max()) for each in lengths.values())
     facts = {
         "writes": True,
-        "fingerprint": digest(fingerprint),
+        "fingerprint": fingerprint(read.splits, ("content", "text")),
         "widths": fit_widths(lengths["train"], longest, _ROWS_OF_A_CLASS),
         "padToken": ears.tokenizer.pad_token_id,
         "longestTarget": int(lengths["train"].max()),

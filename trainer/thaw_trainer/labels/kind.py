@@ -22,11 +22,6 @@ Targets: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 """Row numbers of a split to what the model is to give: [rows], or [rows, outputs]."""
 
 
-def label_column(data: DataSpec) -> str:
-    """The name of the column that has the labels."""
-    return data.columns.get("label", "label")
-
-
 class Labels(ABC):
     """One kind of labels."""
 

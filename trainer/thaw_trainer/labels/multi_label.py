@@ -17,7 +17,7 @@ from thaw_trainer.data.rows import Rows
 from thaw_trainer.data.store import ragged
 from thaw_trainer.data.tables import named_column
 from thaw_trainer.errors import DATA_INVALID, TrainerError
-from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets, label_column
+from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets
 from thaw_trainer.labels.multi_label_metrics import f1, label_counts, multi_label_metrics
 
 _SHOWN = 5
@@ -39,7 +39,7 @@ class MultiLabel(Labels):
 
     def _from_text(self, table: pa.Table, data: DataSpec) -> list[list[str]]:
         """Cells of text with a separator; a cell that is missing has no label, as csv writes it."""
-        name = label_column(data)
+        name = data.column("label")
         values = named_column(table, name, LABEL_FIELD)
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             message = f"column {name!r} holds {values.type}, not text: a separator separates nothing there"
@@ -106,7 +106,7 @@ class MultiLabel(Labels):
 
 
 def _from_lists(rows: Rows, data: DataSpec) -> list[list[str]]:
-    name = label_column(data)
+    name = data.column("label")
     values = rows.column(name, LABEL_FIELD)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         message = f"column {name!r} holds text: say what separates its labels, or write lists"

@@ -20,7 +20,7 @@ from thaw_api.data import DataSpec
 from thaw_trainer.data.examples import Examples
 from thaw_trainer.data.rows import Rows
 from thaw_trainer.errors import DATA_INVALID, TrainerError
-from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets, label_column
+from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets
 from thaw_trainer.labels.regression_metrics import regression_metrics
 from thaw_trainer.labels.target_scale import TargetScale
 from thaw_trainer.models import pretrained
@@ -36,7 +36,7 @@ class Regression(Labels):
 
     def read(self, rows: Rows, data: DataSpec) -> list[float]:
         """See Labels: finite numbers; text that is one is read as such."""
-        name = label_column(data)
+        name = data.column("label")
 
         def number(cell: Any) -> float:
             try:
@@ -56,7 +56,7 @@ class Regression(Labels):
         if deviation == 0:
             raise TrainerError(DATA_INVALID, f"every training row has the label {mean:g}", LABEL_FIELD)
         return {
-            "labels": [label_column(data)],
+            "labels": [data.column("label")],
             "target": {"mean": mean, "deviation": deviation},
             "baseline": {
                 "metric": "rmse",

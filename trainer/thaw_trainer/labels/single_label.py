@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from thaw_api.data import DataSpec
 from thaw_trainer.data.examples import Examples, class_counts, fit_labels
 from thaw_trainer.data.rows import Rows
-from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets, label_column
+from thaw_trainer.labels.kind import LABEL_FIELD, Facts, Labels, Targets
 from thaw_trainer.tasks.classification import confusion_details
 from thaw_trainer.tasks.classification_metrics import classification_metrics
 
@@ -24,7 +24,7 @@ class SingleLabel(Labels):
 
     def read(self, rows: Rows, data: DataSpec) -> list[str]:
         """See Labels: classes by name; numbers and booleans are written out."""
-        return rows.texts(label_column(data), LABEL_FIELD)
+        return rows.texts(data.column("label"), LABEL_FIELD)
 
     def fit(self, splits: Mapping[str, Examples], data: DataSpec) -> Facts:
         """See Labels: the classes, and how many rows each has in each split."""
