@@ -40,6 +40,7 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
         errors.append(FieldError("spec.model.uri", f"{scheme}: has no models for task {spec.task}"))
     if spec.training.label_smoothing and not task.smooths_labels:
         errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
+    errors += _regularization_errors(spec)
     if not task.writes_text:
         message = f"models of task {spec.task} write no text"
         given = (
@@ -57,6 +58,23 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     errors += step_errors(spec.data.clean, task.cleaning, "spec.data.clean", spec.task)
     errors += step_errors(spec.data.features, task.features, "spec.data.features", spec.task)
     errors += step_errors(spec.data.augment, task.augmentation, "spec.data.augment", spec.task)
+    return errors
+
+
+def _regularization_errors(spec: FineTuneJobSpec) -> list[FieldError]:
+    """Regularizers that the task or the model has no use for."""
+    asked, where = spec.training.regularization, "spec.training.regularization"
+    errors = []
+    if asked.r_drop and not spec.task_entry.compares_passes:
+        errors.append(FieldError(f"{where}.rDrop", f"{_called(spec)} is no classifier of one label"))
+    if asked.l2_sp and spec.model.adapter is not None:
+        errors.append(FieldError(f"{where}.l2Sp", "with model.adapter no pretrained tensor is trained"))
+    if asked.l2_sp and spec.model.init == "random":
+        errors.append(FieldError(f"{where}.l2Sp", "with model.init: random there are no pretrained weights"))
+    if TASKS[spec.task].acts:
+        fields = (("dropout", asked.dropout is not None), ("stochasticDepth", bool(asked.stochastic_depth)))
+        message = "a policy has neither dropout nor blocks to skip"
+        errors += [FieldError(f"{where}.{name}", message) for name, is_asked in fields if is_asked]
     return errors
 
 

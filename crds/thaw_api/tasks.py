@@ -46,6 +46,7 @@ class Measures:
     metrics: dict[str, Mode]
     objective: str
     smooths_labels: bool = True
+    compares_passes: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class TaskEntry:
     """Whether a row's length is in tokens, which `data.batching.tokensPerBatch` limits."""
     smooths_labels: bool = True
     """Whether its loss has a target that `training.labelSmoothing` can spread."""
+    compares_passes: bool = False
+    """Whether its loss can take the divergence of two passes in (`training.regularization.rDrop`)."""
     writes_text: bool = False
     """Whether its models, or some of them, write texts that are compared with targets: `data.batching.maxTargetLength`
     and `evaluation.generation` are about them."""
@@ -106,6 +109,7 @@ TASKS: dict[str, TaskEntry] = {
         objective="accuracy",
         formats=("csv", "tsv", "jsonl", "parquet", "dataset"),
         optional_columns=("textPair",),
+        compares_passes=True,
         reads_tokens=True,
         kinds={
             "multi-label": Measures(
@@ -178,6 +182,7 @@ TASKS: dict[str, TaskEntry] = {
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
         strategies=("bucket",),
+        compares_passes=True,
     ),
     "object-detection": TaskEntry(
         columns=(),
@@ -210,6 +215,7 @@ TASKS: dict[str, TaskEntry] = {
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
         features=SOUND_CUTS,
         strategies=("bucket",),
+        compares_passes=True,
     ),
     "reinforcement-learning": TaskEntry(
         cleaning={},

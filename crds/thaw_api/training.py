@@ -80,6 +80,26 @@ class PpoSpec(SchemaModel):
     """Weight of the divergence from the pretrained policy, KL(pretrained || policy), at what is observed."""
 
 
+class RegularizationSpec(SchemaModel):
+    """What keeps a model from learning its training rows by heart, beside weight decay, label smoothing, the head's
+    dropout and augmentation. Each number may be searched."""
+
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Rate of every dropout below the head, attention's too; absent: the model's own. Frozen modules have none."""
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows that skip the top block in training, those below in proportion to their height (arXiv
+    1603.09382); nothing is scaled, as in LayerDrop (arXiv 1909.11556). Frozen blocks are never skipped."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Share that a moving average of the trained weights keeps in each step; the average is what is measured, chosen
+    and exported. 0: there is none. Less in the first steps. Memory of the trained weights once more."""
+    r_drop: float = Field(default=0.0, ge=0, le=100)
+    """Weight of the divergence between two passes of the same rows that dropout makes differ (R-Drop, arXiv
+    2106.14448). Each step computes what is trained twice. Classifiers of one label only."""
+    l2_sp: float = Field(default=0.0, ge=0, le=100)
+    """Pull of the tensors below the head towards their pretrained values (L2-SP, arXiv 1802.01483), of the rate in
+    each step, as weight decay is; the head has weight decay alone. Memory of those weights once more."""
+
+
 class TrainingSpec(SchemaModel):
     """One trial's training."""
 
@@ -110,6 +130,8 @@ class TrainingSpec(SchemaModel):
     """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
+    regularization: RegularizationSpec = Field(default_factory=RegularizationSpec)
+    """What else keeps it from learning its rows by heart."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the head, of dropout and of the batches' order."""
     ppo: PpoSpec | None = None

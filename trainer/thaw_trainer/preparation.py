@@ -12,12 +12,14 @@ from thaw_api.job import FineTuneJobSpec
 from thaw_api.schema_model import Scalar
 from thaw_api.search import ParameterSpec
 from thaw_api.search_space import searched_values, trial_count, trial_spec
+from thaw_api.training import RegularizationSpec
 from thaw_trainer.data.examples import TEST_ROWS
 from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import TRIAL_SPEC_INVALID, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.progress import longest_phase
 from thaw_trainer.freezing.schedule import Phase, resolve_schedule
+from thaw_trainer.loop.regularization import regularize
 from thaw_trainer.models.adapter import with_adapter
 from thaw_trainer.prefix.plan import PrefixPlan, plan_prefix
 from thaw_trainer.tasks.protocol import JobFiles, TaskKind
@@ -105,7 +107,18 @@ def check_schedules(spec: FineTuneJobSpec, layout: Layout) -> tuple[Phase, ...]:
 
 
 def _layout(spec: FineTuneJobSpec, kind: TaskKind, store: Path) -> Layout:
-    return find_layout(with_adapter(kind.empty_model(spec, store), spec.model), spec.model.blocks)
+    model = with_adapter(kind.empty_model(spec, store), spec.model)
+    layout = find_layout(model, spec.model.blocks)
+    regularize(model, layout, _regularization_that_is_tried(spec))
+    return layout
+
+
+def _regularization_that_is_tried(spec: FineTuneJobSpec) -> RegularizationSpec:
+    """The spec's, with some dropout if the search may set it: then the model must have what it could be set on."""
+    asked = spec.training.regularization
+    path = "training.regularization.dropout"
+    searched = any(each.path == path for each in spec.search.parameters or ())
+    return asked.model_copy(update={"dropout": 0.0}) if searched and asked.dropout is None else asked
 
 
 def _check_adapters(spec: FineTuneJobSpec, kind: TaskKind, store: Path) -> None:

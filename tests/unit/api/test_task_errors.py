@@ -73,6 +73,26 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
         "the loss of task speech-recognition has no labels to smooth",
     ),
     (
+        {"task": "token-classification", "training.regularization": {"rDrop": 1}},
+        "training.regularization.rDrop",
+        "task token-classification is no classifier of one label",
+    ),
+    (
+        NUMBER | {"training.regularization": {"rDrop": 1}},
+        "training.regularization.rDrop",
+        "is no classifier of one label",
+    ),
+    (
+        {"model.adapter": {"method": "lora"}, "training.regularization": {"l2Sp": 1}},
+        "training.regularization.l2Sp",
+        "with model.adapter no pretrained tensor is trained",
+    ),
+    (
+        {"model.init": "random", "training.regularization": {"l2Sp": 1}},
+        "training.regularization.l2Sp",
+        "with model.init: random there are no pretrained weights",
+    ),
+    (
         {"task": "object-detection", "data.augment": [{"horizontalFlip": {}}, {"rotation": {"degrees": 5}}]},
         "data.augment[1].rotation",
         "task object-detection has no such step; it has horizontalFlip, verticalFlip, randomCrop",

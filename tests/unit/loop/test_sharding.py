@@ -28,6 +28,7 @@ WHOLE = {"training.sharding": "none"}
 PARTS = {"training.gradientAccumulation": 2, "training.clipNorm": 0.5}
 UNEVEN = {"data.split": {"validation": 0.4, "test": 0.1, "stratifyBy": "label"}}
 """One batch of validation rows: the second worker has none."""
+REGULARIZED = {"training.regularization": {"emaDecay": 0.9, "l2Sp": 1.0, "rDrop": 1.0, "stochasticDepth": 0.2}}
 TOLERANCE = 1e-6
 
 
@@ -83,6 +84,7 @@ def gang(jobs: dict[str, TinyJob], causal: CausalJob, folder: Path) -> dict[str,
         Case("adaptive", adapting({"steps": 4}) | SGD, plain),
         Case("adapter", GRADUAL | ADAMW | DORA, plain),
         Case("recomputed", GRADUAL | ADAMW | {"training.activationCheckpointing": True}, dropout),
+        Case("regularized", GRADUAL | ADAMW | REGULARIZED, dropout),
         Case("unused", TWO_EPOCHS, roots["xlnet"]),
         Case("albert", TWO_EPOCHS, roots["albert"]),
         Case("causal", TWO_EPOCHS | PACK | PARTS, str(causal.root), job=CausalJob),
@@ -99,7 +101,7 @@ def gang(jobs: dict[str, TinyJob], causal: CausalJob, folder: Path) -> dict[str,
 
 CASES = [
     *("sgd", "adamw", "dropout", "uneven", "bfloat16", "turns", "mid-epoch", "adaptive", "adapter", "recomputed"),
-    *("unused", "albert", "causal", "pairs"),
+    *("regularized", "unused", "albert", "causal", "pairs"),
 ]
 
 

@@ -13,6 +13,7 @@ from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, TinyJob
 from thaw_trainer.loop.distributed import Gang
 
 SGD = {"training.optimizer": {"name": "sgd", "lr": 0.05}}
+REGULARIZED = {"training.regularization": {"emaDecay": 0.9, "l2Sp": 1.0, "rDrop": 1.0}}
 TWO = {"cluster.workersPerTrial": 2}
 
 
@@ -27,6 +28,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         Case("sgd", GRADUAL | SGD, plain),
         Case("adamw", GRADUAL, plain),
         Case("accumulated", GRADUAL | SGD | {"training.gradientAccumulation": 2}, plain),
+        Case("regularized", GRADUAL | SGD | REGULARIZED, plain),
         Case("dropout", GRADUAL, dropout),
         Case("cached", GRADUAL, dropout, cache=str(root / "cache")),
         Case("interrupted", GRADUAL, dropout, stops=(1, 3)),
@@ -68,6 +70,7 @@ def losses(worked: Worked) -> list[list[float]]:
         ("sgd", 1e-4),
         ("adamw", 1e-2),
         ("accumulated", 1e-4),
+        ("regularized", 1e-4),
         ("unused", 1e-4),
         ("turns", 1e-4),
         ("mid-epoch", 1e-3),

@@ -72,7 +72,7 @@ def ahead_of(site: GroupSite | None, stage: Stage, phases: Sequence[Phase]) -> A
     spec, layout = stage.spec, stage.layout
     if site is None or stage.gang.size > 1 or not TASKS[spec.task].shares_steps:
         return None
-    if not _trains_the_head_only(stage, phases):
+    if spec.training.regularization.ema_decay or not _trains_the_head_only(stage, phases):
         return None
     memory, name, kin = site.memory, digest(spec.manifest()), kinship(spec)
     if kin in memory.refused:

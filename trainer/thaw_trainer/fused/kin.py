@@ -20,8 +20,9 @@ def shares_steps(spec: FineTuneJobSpec) -> bool:
     head_only = freezing.preset == "head-only" or [phase.train for phase in freezing.phases or ()] == [["head"]]
     cached = (freezing.cache is None or freezing.cache.mode != "never") and freezing.frozen_dropout == "off"
     known_ahead = spec.search.algorithm.name != "tpe" and spec.cluster.workers_per_trial == 1
+    averages = spec.training.regularization.ema_decay > 0
     kin = all(parameter.path in _OWN_PATHS for parameter in spec.search.parameters or ())
-    return TASKS[spec.task].shares_steps and head_only and cached and known_ahead and kin
+    return TASKS[spec.task].shares_steps and head_only and cached and known_ahead and kin and not averages
 
 
 def kinship(spec: FineTuneJobSpec) -> str:

@@ -10,6 +10,8 @@ its place and renamed, so one that is there is whole; older ones are removed aft
 import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,17 +62,24 @@ class Checkpoints:
         state: dict[str, Any],
         best_epoch: int,
         writes: bool = True,
+        averaged: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         """Writes the checkpoint of an epoch, and its best file when it is the best; removes what they replace.
 
         Args:
             writes: False on all but one of a gang's workers: they give their shares of a divided model only.
+            averaged: inside, the model has the tensors that the best file is to hold; None: it has them already.
 
         Raises:
             TrainerError: OutputNotWritable, for a full or read-only disk.
         """
         tensors = whole_tensors(moved_tensors(model, moved), keep=writes)
         moments = whole_tensors(optimizer_tensors(optimizer, model), keep=writes)
+        best: dict[str, torch.Tensor] | None = None
+        if averaged is not None and best_epoch == epoch:
+            with averaged():
+                found = whole_tensors(moved_tensors(model, moved), keep=writes)
+                best = {name: tensor.clone() for name, tensor in found.items()}
         if not writes:
             return
         with writing(self.folder):
@@ -79,7 +88,10 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             _save(tensors, unfinished / "weights.safetensors")
-            if best_epoch == epoch:
+            if best is not None:
+                _save(best, unfinished / "best.safetensors")
+                (unfinished / "best.safetensors").replace(self.best_file(epoch))
+            elif best_epoch == epoch:
                 _link_whole(unfinished / "weights.safetensors", self.best_file(epoch))
             _save(moments, unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The stage of a trial's schedule that is in effect: a phase, or one turn of its rotation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,7 @@ from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
 from thaw_trainer.loop.pristine import pristine_model
+from thaw_trainer.loop.regularization import anchored, average, pull_back, swap_averages
 from thaw_trainer.loop.sharding import placed_like, total_norm, whole
 from thaw_trainer.models.adapter import is_adapters, layer_of
 from thaw_trainer.prefix.cache import Prefix
@@ -40,6 +42,8 @@ class Stage:
     prefix: Prefix
     saved: Saved | None
     """The checkpoint whose moments the first stage goes on with."""
+    pretrained: Mapping[str, torch.Tensor]
+    """Values that the trained tensors are pulled towards, by name; see `anchors`."""
     clock: Callable[[], float]
     trained: frozenset[str] = frozenset()
     """Names of the tensors that are trained."""
@@ -51,6 +55,7 @@ class Stage:
     _phase: Phase = field(init=False)
     _entered: tuple[int, int] | None = None
     _idle: dict[str, nn.Parameter] = field(default_factory=dict)
+    _anchors: dict[nn.Parameter, torch.Tensor] = field(default_factory=dict)
 
     def enter(self, progress: Progress) -> None:
         """Puts into effect what `progress` has come to, if that is another phase or turn."""
@@ -69,6 +74,7 @@ class Stage:
         if self.saved and not (phase.fresh and progress.phase_step == 0):
             self.saved.load_optimizer(self.optimizer, self.model, phase.with_moments(turn))
         self.saved = None
+        self._anchors = anchored(self.optimizer, self.model, self.pretrained)
         if progress.phase_step == 0:
             self._forget_sums()
         if is_new_phase:
@@ -81,10 +87,25 @@ class Stage:
         assert self.optimizer is not None, "a stage has been entered"
         set_rates(self.optimizer, self._factor(step))
         self.optimizer.step()
+        asked = self.spec.training.regularization
+        if self._anchors:
+            pull_back(self.optimizer, self._anchors, asked.l2_sp)
+        if asked.ema_decay:
+            average(self.optimizer, asked.ema_decay)
         self._idle = {name: tensor for name, tensor in self._idle.items() if tensor.grad is None}
         if self._phase.adaptive:
             self._add_to_sums(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the trained tensors are their moving averages, where the manifest asks for those."""
+        assert self.optimizer is not None, "a stage has been entered"
+        swap_averages(self.optimizer)
+        try:
+            yield
+        finally:
+            swap_averages(self.optimizer)
 
     def watch_adapters(self) -> None:
         """Begins to look for adapters that the backward does not reach."""

@@ -23,6 +23,7 @@ from thaw_trainer.loop.evaluation import autocast, measure_split
 from thaw_trainer.loop.first_phase import FirstPhase
 from thaw_trainer.loop.pristine import pristine_model
 from thaw_trainer.loop.randomness import seed_stream, untouched_process
+from thaw_trainer.loop.regularization import anchors, regularize
 from thaw_trainer.loop.sharding import SameTensors, is_divided, shard
 from thaw_trainer.loop.stage import Stage, trained_in
 from thaw_trainer.loop.updates import check_finite, scale_and_clip
@@ -103,6 +104,9 @@ def run_trial(
         phases = resolve_schedule(spec.freezing, spec.training, layout)
         has_stem = bool(layout.names(-1, -1))
         warnings = schedule_warnings(spec.freezing, spec.training.epochs, layout.blocks, has_stem)
+        regularization = spec.training.regularization
+        regularize(model, layout, regularization)
+        pretrained = anchors(model, layout, phases) if regularization.l2_sp else {}
         metric, mode = objective(spec)
         plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping)
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
@@ -126,7 +130,7 @@ def run_trial(
             shard(model, layout, gang)
         if isinstance(task, Acts):
             task.follow(model, gang)
-        stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, steps.clock)
+        stage = Stage(model, layout, spec, plan, gang, task, checkpoints, prefix, saved, pretrained, steps.clock)
         ahead: Ahead | None = None
         while True:
             stage.enter(progress)
@@ -142,7 +146,8 @@ def run_trial(
                 ahead = None
                 losses, progress = _train_epoch(task, spec, stage, progress, plan, gang, prefix)
                 gang.average_buffers(model)
-                metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
+                with stage.averaged():
+                    metrics = measure_split(model, task, "validation", gang, spec.training, prefix.giving)
             seconds = gang.broadcast(steps.clock() - max(started, stage.phase_entered))
             phase = plan.phase(progress)
             progress, move = after_epoch(progress, metrics, plan, seconds)
@@ -166,7 +171,8 @@ def run_trial(
             state = {"progress": progress.as_dict(), "history": history}
             assert stage.optimizer is not None
             best, writes = progress.best_epoch, gang.rank == 0
-            checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, best, writes)
+            averaged = stage.averaged if regularization.ema_decay else None
+            checkpoints.save(progress.epoch, model, moved, stage.optimizer, state, best, writes, averaged)
             if move == "next-phase" and progress.phase == 1:
                 first_phase.leave(checkpoints)
                 checkpoints.keep_bests = False

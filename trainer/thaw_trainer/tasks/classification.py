@@ -1,5 +1,6 @@
 """What classification tasks share: one of several labels for each example, whatever it is made of."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from thaw_api.training import TrainingSpec
 from thaw_trainer.tasks.classification_metrics import confusion_counts
 from thaw_trainer.tasks.protocol import Outputs, Predictions
+from thaw_trainer.tasks.row_losses import row_losses
 
 
 class LabelledBatch(Protocol):
@@ -27,16 +30,20 @@ class LabelledBatch(Protocol):
         """What counts."""
 
 
-def cross_entropy(logits: torch.Tensor, batch: LabelledBatch, smoothing: float) -> tuple[torch.Tensor, float]:
+def cross_entropy(
+    compute: Callable[[], torch.Tensor], batch: LabelledBatch, training: TrainingSpec, device: torch.device
+) -> tuple[torch.Tensor, float]:
     """The loss summed over the rows that count, and their number.
 
     Args:
-        logits: [rows, classes].
-        smoothing: share of the target that is spread over all classes.
+        compute: logits [rows, classes] of the batch, computed anew in each call.
     """
-    label = torch.from_numpy(batch.label).to(logits.device)
-    losses = F.cross_entropy(logits, label, label_smoothing=smoothing, reduction="none")
-    return (losses * torch.from_numpy(batch.weight).to(logits.device)).sum(), float(batch.weight.sum())
+    label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, batch.weight))
+
+    def losses_of(logits: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits, label, label_smoothing=training.label_smoothing, reduction="none")
+
+    return (row_losses(compute, losses_of, training) * weight).sum(), float(batch.weight.sum())
 
 
 def class_predictions(batch: LabelledBatch, outputs: Outputs) -> Predictions:

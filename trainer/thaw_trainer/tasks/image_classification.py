@@ -25,7 +25,7 @@ class ImageClassification(ImageTask):
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
-        return cross_entropy(self._logits(model, batch, device), batch, self.spec.training.label_smoothing)
+        return cross_entropy(lambda: self._logits(model, batch, device), batch, self.spec.training, device)
 
     def outputs(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> Outputs:
         """See Task: logits [rows, classes]."""
