@@ -216,8 +216,8 @@ def test_every_rate_of_the_blocks_is_set() -> None:
 
 def test_a_model_without_dropout_is_refused() -> None:
     model = torch.nn.Sequential()
-    model.stem = torch.nn.Linear(2, 2)  # type: ignore[assignment]
-    model.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(2)])  # type: ignore[assignment]
+    model.stem = torch.nn.Linear(2, 2)
+    model.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(2)])
     layout = find_layout(model)
     with pytest.raises(TrainerError, match=r"spec\.training\.regularization\.dropout: Sequential has no dropout"):
         regularize(model, layout, RegularizationSpec(dropout=0.1))
