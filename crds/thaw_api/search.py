@@ -14,6 +14,9 @@ ParameterPath = Annotated[str, StringConstraints(min_length=1, max_length=253, p
 DurationText = Annotated[
     str, StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
 ]
+RunUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^file:[^#\s]+$")]
+_WARM_NEEDS_TPE = "warmStart needs algorithm tpe: the others learn nothing from earlier trials"
+_SOUP_OR_REFIT = "soup and refit exclude each other: one averages trials, the other trains the best one anew"
 _MIN_BELOW_MAX = CelRule("self.min < self.max", "min must be below max")
 
 
@@ -146,6 +149,15 @@ class SearchSpec(SchemaModel):
     """Seed of the choice of values."""
     parameters: list[ParameterSpec] | None = Field(default=None, max_length=32)
     """The searched paths."""
+    warm_start: list[RunUri] | None = Field(default=None, min_length=1, max_length=16)
+    """Folders of earlier runs (file:) with the same parameters and objective: the search knows what their trials came
+    to. With algorithm tpe only: the others learn nothing."""
+    soup: int | None = Field(default=None, ge=2, le=64)
+    """The weights of so many of the best trials are averaged, one after the other as long as validation gets better
+    by it (greedy model soup, arXiv 2203.05482); absent: the best trial alone. Their checkpoints stay until then."""
+    refit: Literal["none", "trainAndValidation"] = "none"
+    """trainAndValidation: the best trial is trained once more, on the rows of train and validation, for as many epochs
+    as its best one is; that model is tested and exported."""
 
     cel_rules = (
         CelRule(
@@ -156,7 +168,10 @@ class SearchSpec(SchemaModel):
             "self.algorithm.name != 'grid' || !has(self.parameters) || self.parameters.all(p, has(p.choice))",
             "algorithm grid needs choice for every parameter",
         ),
+        CelRule("!has(self.warmStart) || self.algorithm.name == 'tpe'", _WARM_NEEDS_TPE),
+        CelRule("!has(self.soup) || !has(self.refit) || self.refit == 'none'", _SOUP_OR_REFIT),
     )
+    cluster_rules = (CelRule("!has(self.warmStart)", "warmStart: on a cluster not available yet"),)
 
     @model_validator(mode="after")
     def _parameters_fit_together(self) -> "SearchSpec":
@@ -166,4 +181,8 @@ class SearchSpec(SchemaModel):
             raise ValueError("parameters need paths that differ")
         if self.algorithm.name == "grid" and any(parameter.choice is None for parameter in parameters):
             raise ValueError("algorithm grid needs choice for every parameter")
+        if self.warm_start and self.algorithm.name != "tpe":
+            raise ValueError(_WARM_NEEDS_TPE)
+        if self.soup is not None and self.refit != "none":
+            raise ValueError(_SOUP_OR_REFIT)
         return self

@@ -41,6 +41,9 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     if spec.training.label_smoothing and not task.smooths_labels:
         errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
     errors += _regularization_errors(spec)
+    if spec.search.refit != "none" and not task.refits:
+        why = "is not available yet" if task.reads_tokens else "needs rows of the same kind in train and validation"
+        errors.append(FieldError("spec.search.refit", f"for task {spec.task} it {why}"))
     if not task.writes_text:
         message = f"models of task {spec.task} write no text"
         given = (

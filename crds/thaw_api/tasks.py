@@ -73,6 +73,8 @@ class TaskEntry:
     """Whether a row's length is in tokens, which `data.batching.tokensPerBatch` limits."""
     smooths_labels: bool = True
     """Whether its loss has a target that `training.labelSmoothing` can spread."""
+    refits: bool = True
+    """Whether its validation rows may be trained on as well (`search.refit`)."""
     compares_passes: bool = False
     """Whether its loss can take the divergence of two passes in (`training.regularization.rDrop`)."""
     writes_text: bool = False
@@ -171,6 +173,7 @@ TASKS: dict[str, TaskEntry] = {
         formats=("text", "csv", "tsv", "jsonl", "parquet"),
         strategies=("bucket", "pad", "pack"),
         reads_tokens=True,
+        refits=False,
         shares_steps=False,
     ),
     "image-classification": TaskEntry(
@@ -206,6 +209,7 @@ TASKS: dict[str, TaskEntry] = {
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
         embeds=True,
+        refits=False,
         strategies=("bucket",),
     ),
     "audio-classification": TaskEntry(
@@ -227,6 +231,7 @@ TASKS: dict[str, TaskEntry] = {
         smooths_labels=False,
         shares_steps=False,
         acts=True,
+        refits=False,
     ),
     "speech-recognition": TaskEntry(
         columns=("audio", "text"),

@@ -32,6 +32,7 @@ from thaw_trainer.uris import UriRoots, resolve_data, resolve_model
 if TYPE_CHECKING:
     from thaw_trainer.preparation import Prepared
     from thaw_trainer.ray_session import RaySession
+    from thaw_trainer.search.refinement import Chosen
 
 _CHANGEABLE = {"output", "cluster", "suspend", "restartPolicy", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
 """Fields of the spec that may differ between two runs into the same folder."""
@@ -119,7 +120,11 @@ def _run(job: FineTuneJob, site: Site, output: OutputFolder, observer: Observer,
             raise error_of(ledger.fatal)
         best, final = ledger.best(), {}
         if best is not None:
-            final = _test_and_export(job.spec, best, prepared, exchange, output)
+            from thaw_trainer.search.refinement import refine
+
+            with watch.stage("refine"):
+                chosen = refine(job.spec, best, ledger.ranked()[1:], prepared, exchange, output, observer)
+            final = _test_and_export(chosen, exchange, output) | {"refined": chosen.told}
             watch.seconds |= final.pop("seconds")
             observer(BestTested(final["test"]["metrics"], final["test"]["rows"]))
         _send_home(session)
@@ -209,23 +214,19 @@ def _fixed(spec: FineTuneJobSpec) -> dict[str, Any]:
     return {name: value for name, value in spec.manifest().items() if name not in _CHANGEABLE}
 
 
-def _test_and_export(
-    spec: FineTuneJobSpec, best: TrialRecord, prepared: "Prepared", exchange: Any, output: OutputFolder
-) -> dict[str, Any]:
-    """The best trial's best epoch on the test rows, once, by a gang; its model is written beside its place."""
+def _test_and_export(chosen: "Chosen", exchange: Any, output: OutputFolder) -> dict[str, Any]:
+    """What was chosen on the test rows, once, by a gang; its model is written beside its place."""
     import ray
 
-    trial = trial_spec(spec, best.parameters)
-    report = best.best_report()
-    assert report is not None
     assignment = Assignment(
         kind="final",
         trial=FINAL,
-        spec=trial.manifest(),
-        store=str(prepared.store_of(trial)),
-        folder=str(output.checkpoints(best.name)),
-        best_epoch=report["epoch"],
+        spec=chosen.trial.manifest(),
+        store=str(chosen.store),
+        folder=str(chosen.folder),
+        best_epoch=chosen.epoch,
         output=str(output.root),
+        trained_on_validation=chosen.trained_on_validation,
     )
     ray.get(exchange.submit.remote(assignment))
     message = ray.get(exchange.next_message.remote(FINAL))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, product
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ from thaw_trainer.freezing.schedule import Phase, resolve_schedule
 from thaw_trainer.loop.regularization import regularize
 from thaw_trainer.models.adapter import with_adapter
 from thaw_trainer.prefix.plan import PrefixPlan, plan_prefix
+from thaw_trainer.search.warm_start import earlier_points
 from thaw_trainer.tasks.protocol import JobFiles, TaskKind
 
 _OF_THE_STORE = ("data", "model.uri")
@@ -45,6 +46,9 @@ class Prepared:
     prefixes: dict[str, PrefixPlan]
     """What is expected of the prefix cache, by `model.uri`."""
 
+    earlier: list[tuple[dict[str, Scalar], float]] = field(default_factory=list)
+    """What trials of earlier runs had for values, and their objective."""
+
     def store_of(self, spec: FineTuneJobSpec) -> Path:
         """The store of a trial's spec."""
         return self.stores[inputs_key(spec)]
@@ -65,6 +69,7 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
     Raises:
         TrainerError: whatever is wrong with data, model or schedule, with the field's path.
     """
+    earlier = earlier_points(spec, files.roots)
     variants = _variants(spec, _OF_THE_STORE)
     stores = {inputs_key(variant): kind.prepare(variant, files) for variant in variants}
     base = stores.get(inputs_key(spec)) or kind.prepare(spec, files)
@@ -89,6 +94,7 @@ def prepare_job(spec: FineTuneJobSpec, kind: TaskKind, files: JobFiles) -> Prepa
         facts=PreparedStore(base).facts,
         layout=layout,
         prefixes=prefixes,
+        earlier=earlier,
         first_phase=longest_phase(phases[0].until, 0, spec.training.epochs, steps_per_epoch) if len(phases) > 1 else 1,
     )
 

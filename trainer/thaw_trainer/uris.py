@@ -60,6 +60,18 @@ def resolve_model(uri: str, field: str, roots: UriRoots) -> Path:
     return path
 
 
+def resolve_run(uri: str, field: str, roots: UriRoots) -> Path:
+    """The folder of an earlier run that has come to its end.
+
+    Raises:
+        TrainerError: DataNotFound.
+    """
+    path = resolve_data(uri, field, roots)
+    if not (path / "result.json").is_file():
+        raise TrainerError(DATA_NOT_FOUND, f"{uri} names {path}, and no result.json is there", field)
+    return path
+
+
 def output_folder(uri: str, roots: UriRoots) -> Path:
     """The folder that `output.uri` names: a file: URI on one machine, pvc: on a cluster.
 

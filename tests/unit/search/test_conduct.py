@@ -20,6 +20,7 @@ class FirstPhase:
     """As much of a prepared job as a ledger asks for."""
 
     first_phase = 1
+    earlier = ()
 
 
 @pytest.fixture

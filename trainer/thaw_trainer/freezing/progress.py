@@ -78,6 +78,8 @@ class Plan:
     modes: dict[str, Mode]
     """The better direction of every metric."""
     early_stopping: EarlyStoppingSpec | None = None
+    keeps_last: bool = False
+    """Whether the newest epoch counts as the best, whatever is measured."""
 
     def phase(self, progress: Progress) -> Phase:
         """The phase that a run is in."""
@@ -172,7 +174,7 @@ def after_epoch(
         epoch=progress.epoch + 1,
         phase_seconds=progress.phase_seconds + seconds,
         objective=objective,
-        best_epoch=progress.epoch + 1 if objective.stale == 0 else progress.best_epoch,
+        best_epoch=progress.epoch + 1 if objective.stale == 0 or plan.keeps_last else progress.best_epoch,
         plateaus=watched,
         stopping=_watch(progress.stopping, plan.early_stopping, metrics, plan) if last_phase else Watch(),
     )

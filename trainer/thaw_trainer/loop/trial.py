@@ -77,10 +77,15 @@ class Steps:
         prefix: PrefixSite | None = None,
         group: GroupSite | None = None,
         first_phase: Path | None = None,
+        keeps_last: bool = False,
     ) -> None:
-        """`first_phase`: where trials with the same first phase leave and find its checkpoint."""
+        """
+        Args:
+            first_phase: where trials with the same first phase leave and find its checkpoint.
+            keeps_last: the newest epoch counts as the best, whatever is measured.
+        """
         self.report, self.clock, self.prefix, self.group = report, clock, prefix, group
-        self.first_phase = first_phase
+        self.first_phase, self.keeps_last = first_phase, keeps_last
 
 
 def run_trial(
@@ -108,7 +113,7 @@ def run_trial(
         regularize(model, layout, regularization)
         pretrained = anchors(model, layout, phases) if regularization.l2_sp else {}
         metric, mode = objective(spec)
-        plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping)
+        plan = Plan(phases, length, metric, mode, modes, spec.training.early_stopping, steps.keeps_last)
         prefix = Prefix(steps.prefix, task, spec, layout, gang)
         prefix.prepare(model)
         checkpoints, first_phase = Checkpoints(folder), FirstPhase(steps.first_phase, gang)

@@ -17,7 +17,7 @@ from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.templates import render
 from thaw_trainer.outputs.whole_file import write_whole_text
-from thaw_trainer.outputs.wording import made_by
+from thaw_trainer.outputs.wording import made_by, refined_texts
 
 LISTED_LABELS = 200
 _FEW_ROWS = 10
@@ -73,6 +73,7 @@ def card_of(summary: RunSummary) -> str:
         phases=view.phase_rows(summary),
         calibration=summary.final.get("test", {}).get("calibration"),
         states=view.state_counts(summary),
+        refined=refined_texts(summary.final.get("refined", {})),
         splits={name: summary.facts.get("counts", {}).get(name) for name in ("train", "validation", "test")},
         fingerprint=summary.facts.get("fingerprint"),
         manifest=view.manifest_text(summary),

@@ -13,7 +13,7 @@ from thaw_trainer.outputs.summary import RunSummary
 from thaw_trainer.outputs.svg import Plot
 from thaw_trainer.outputs.templates import render
 from thaw_trainer.outputs.whole_file import write_whole_text
-from thaw_trainer.outputs.wording import made_by
+from thaw_trainer.outputs.wording import made_by, refined_texts
 
 
 def write_report(summary: RunSummary, file: Path) -> None:
@@ -43,6 +43,7 @@ def report_of(summary: RunSummary) -> str:
         episode=_episode(summary),
         precisions=view.precision_rows(summary)[: view.LISTED_CLASSES],
         states=view.state_counts(summary),
+        refined=refined_texts(summary.final.get("refined", {})),
         best_values=view.parameter_text(summary.best.parameters) if summary.best else "",
         curves=learning_curves(summary, summary.best) if summary.best else None,
         phases=view.phase_rows(summary),

@@ -91,7 +91,9 @@ def metric_rows(summary: RunSummary) -> list[MetricRow]:
     """The metrics that the job chose and the objective, which comes first."""
     test = summary.final.get("test", {}).get("metrics", {})
     best = summary.best.best_report() if summary.best else None
-    validation = summary.final.get("validation", {}).get("metrics") or (best["metrics"] if best else {})
+    held_out = "refit" not in summary.final.get("refined", {})
+    measured = summary.final.get("validation", {}).get("metrics") if held_out else None
+    validation = measured or (best["metrics"] if best else {})
     chosen = summary.job.spec.evaluation.metrics
     names = dict.fromkeys(
         [summary.metric, *(name for name in (*test, *validation) if chosen is None or name in chosen)]

@@ -28,6 +28,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "task": summary.job.spec.task,
         "objective": {"metric": summary.metric, "mode": summary.mode},
         "best": _trial(best) | {"trial": best.name} if best else None,
+        **summary.final.get("refined", {}),
         "test": {name: value for name, value in tested.get("metrics", {}).items() if is_chosen(name)},
         "testIntervals": {name: each for name, each in tested.get("intervals", {}).items() if is_chosen(name)},
         "calibration": {name: found[name] for name in ("temperature", "ece", "scaledEce")} if found else None,

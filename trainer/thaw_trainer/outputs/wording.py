@@ -20,6 +20,24 @@ def made_by() -> str:
         return "thaw (from a source tree)"
 
 
+def refined_texts(told: dict[str, Any]) -> dict[str, str]:
+    """What was made of the best trials, in words, by the name of how."""
+    texts = {}
+    if soup := told.get("soup"):
+        alone = f"{number(soup['alone'])} of the best trial alone"
+        members = soup["members"]
+        texts["soup"] = (
+            f"{number(soup['soup'])} on validation instead of {alone}: the average of {', '.join(members)}"
+            if len(members) > 1
+            else f"no average of {soup['tried']} trials is better than the {alone}"
+        )
+    if refit := told.get("refit"):
+        texts["refit"] = (
+            f"trained once more on {refit['rows']} rows, validation among them, for {refit['epochs']} epochs"
+        )
+    return texts
+
+
 def number(value: float | None) -> str:
     """A metric: four places, or three digits where those would be lost."""
     if value is None:

@@ -67,6 +67,13 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class Refined:
+    """Trials were averaged, or the best one trained once more; `told` is what result.json has of it."""
+
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class BestTested:
     """The best trial was measured on the test rows."""
 
@@ -74,5 +81,7 @@ class BestTested:
     rows: int
 
 
-Event: TypeAlias = RunStarted | DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | BestTested
+Event: TypeAlias = (
+    RunStarted | DataPrepared | SearchStarted | TrialStarted | EpochEnded | TrialEnded | Refined | BestTested
+)
 Observer: TypeAlias = Callable[[Event], None]

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from thaw_api.search_space import assignment_text
+from thaw_trainer.outputs.wording import refined_texts
 from thaw_trainer.reporting.board import Board
 from thaw_trainer.reporting.events import (
     DataPrepared,
     EpochEnded,
     Event,
+    Refined,
     RunStarted,
     SearchStarted,
     TrialEnded,
@@ -35,6 +37,8 @@ def event_line(event: Event, board: Board) -> str:
         return _epoch_line(event, board)
     if isinstance(event, TrialEnded):
         return _ended_line(event.record, board)
+    if isinstance(event, Refined):
+        return "\n".join(f"{name:<11} {text}" for name, text in refined_texts(event.told).items())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
     return f"{'test':<11} {metrics} on {event.rows} rows"
 

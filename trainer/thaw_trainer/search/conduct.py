@@ -27,6 +27,9 @@ from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
 
+REFINED_FOLDERS = {"soup", "refit"}
+"""Checkpoints of what is made of trials after the search."""
+
 _MOST_POINTS = 256
 """Trials beyond share no first phase: resolving a schedule takes up to 20 ms where there are many blocks and phases."""
 
@@ -41,26 +44,29 @@ def open_ledger(
 
     def observe(event: Event) -> None:
         if isinstance(event, TrialEnded):
-            _forget_checkpoints(ledger, event.record, output)
+            _forget_checkpoints(ledger, event.record, output, spec.search.soup or 1)
         observer(event)
 
-    ledger = Ledger(journal, points_of(spec, len(journal.records)), rule, limits, metric, mode, observe, time.time)
+    points = points_of(spec, len(journal.records))
+    for ordinal, (point, value) in enumerate(prepared.earlier, start=1):
+        points.tell(-ordinal, point, value)
+    ledger = Ledger(journal, points, rule, limits, metric, mode, observe, time.time)
     return ledger
 
 
-def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder) -> None:
-    """Keeps what can still be asked for: of trials that are over, only the best one's best epoch."""
-    best = ledger.best(over=True)
+def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder, most: int) -> None:
+    """Keeps what can still be asked for: of trials that are over, only the best ones' best epochs, `most` of them."""
+    kept = ledger.ranked()[:most]
     for record in ledger.records:
-        if record.state != "running" and record is not best:
+        if record.state != "running" and record not in kept:
             shutil.rmtree(output.checkpoints(record.name), ignore_errors=True)
-    if best is ended:
+    if ended in kept:
         Checkpoints(output.checkpoints(ended.name)).keep_best_only()
 
 
 def _forget_shared_checkpoints(ledger: Ledger, output: OutputFolder) -> None:
     """Removes what no trial can go on from any more, and copies that were never finished."""
-    kept = {record.name for record in ledger.records}
+    kept = {record.name for record in ledger.records} | REFINED_FOLDERS
     for folder in output.checkpoints("").glob("*"):
         if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from thaw_trainer.errors import OUTPUT_NOT_WRITABLE, SLOTS_NOT_READY
 from thaw_trainer.reporting.events import EpochEnded, Observer, TrialEnded, TrialStarted
 from thaw_trainer.search.journal import Journal, TrialRecord, TrialState
 from thaw_trainer.search.points import Point, Points
-from thaw_trainer.search.ranking import best_of, objective_of
+from thaw_trainer.search.ranking import best_of, objective_of, ranked
 from thaw_trainer.search.stopping import StoppingRule
 
 _log = logging.getLogger("thaw.search")
@@ -124,6 +124,10 @@ class Ledger:
         """The best trial that did not fail, with `over` of those that have ended; of equals, the first."""
         asked = (record for record in self.records if not (over and record.state == "running"))
         return best_of(asked, self._metric, self._mode)
+
+    def ranked(self) -> list[TrialRecord]:
+        """Trials that have ended and have an objective, the best first."""
+        return ranked((record for record in self.records if record.state != "running"), self._metric, self._mode)
 
     def _replay(self) -> None:
         """Has the rule see every report again. A trial whose end a crash kept out of the journal is ended now; nobody

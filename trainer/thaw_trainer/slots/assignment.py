@@ -5,13 +5,15 @@ from typing import Any, Literal
 
 FINAL = -1
 """The ordinal of the assignment that tests and exports the best trial."""
+REFINEMENT = -2
+"""The ordinal of the assignment that averages the best trials, or trains the best one once more."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One trial to train, or the best one to test and export."""
+    """One trial to train, several to average, or the best one to test and export."""
 
-    kind: Literal["trial", "final"]
+    kind: Literal["trial", "soup", "final"]
     trial: int
     """The trial's ordinal in the search."""
     spec: dict[str, Any]
@@ -29,10 +31,16 @@ class Assignment:
     """trial: ordinals and specs of later trials, which this gang may train along and is then to be given."""
     first_phase: str = ""
     """trial: where trials with the same first phase share its checkpoint; empty: there is no other such trial."""
+    keeps_last: bool = False
+    """trial: its last epoch is the one to keep, whatever is measured."""
+    members: tuple[dict[str, Any], ...] = ()
+    """soup: see `greedy_soup`."""
     best_epoch: int = 0
     """final: the epoch whose tensors are tested."""
     output: str = ""
     """final: where model and predictions go."""
+    trained_on_validation: bool = False
+    """final: the validation rows say nothing of the model."""
 
     def again(self, reported: int) -> "Assignment":
         """The same work for another gang, after this one's was lost."""

@@ -25,6 +25,7 @@ from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.evaluation import predict_split
 from thaw_trainer.loop.pristine import pristine_model
 from thaw_trainer.loop.randomness import untouched_process
+from thaw_trainer.loop.soup import greedy_soup
 from thaw_trainer.loop.trial import Steps, run_trial
 from thaw_trainer.models.adapter_export import export_model
 from thaw_trainer.outputs.folder import OutputFolder
@@ -96,6 +97,8 @@ def work(
             task = task_kind.open(spec, Path(assignment.store))
             if assignment.kind == "final":
                 message = {"result": _test_and_export(task, spec, assignment, gang, clock)}
+            elif assignment.kind == "soup":
+                message = {"result": greedy_soup(task, spec, assignment.members, Path(assignment.folder), gang)}
             else:
                 site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
                 first_phase = Path(assignment.first_phase) if assignment.first_phase else None
@@ -104,7 +107,7 @@ def work(
                 def report(told: dict[str, Any], taken: Assignment = assignment) -> bool:
                     return desk.report(taken, told)
 
-                steps = Steps(report, clock, site, group, first_phase)
+                steps = Steps(report, clock, site, group, first_phase, assignment.keeps_last)
                 modes = spec.task_entry.metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)
@@ -164,7 +167,8 @@ def _test_and_export(
                     np.savez(output / f"{split}-predictions.npz", **columns)  # type: ignore[arg-type]
             kept[split] = predictions
         if gang.rank == 0:
-            result["test"] |= _beside_metrics(task, spec, PreparedStore(Path(assignment.store)), kept)
+            store, fits = PreparedStore(Path(assignment.store)), not assignment.trained_on_validation
+            result["test"] |= _beside_metrics(task, spec, store, kept, fits)
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
         if gang.rank == 0 and isinstance(task, ShowsEpisode):
@@ -177,10 +181,18 @@ def _test_and_export(
 
 
 def _beside_metrics(
-    task: Task, spec: FineTuneJobSpec, store: PreparedStore, predictions: dict[str, Predictions | None]
+    task: Task,
+    spec: FineTuneJobSpec,
+    store: PreparedStore,
+    predictions: dict[str, Predictions | None],
+    fits_temperature: bool,
 ) -> dict[str, Any]:
     """`intervals` of the test metrics, `slices` of the test rows and the `worst` of them, `calibration` of a
-    classifier."""
+    classifier.
+
+    Args:
+        fits_temperature: whether the validation rows are held out, so that a temperature can be fitted on them.
+    """
     validation, test = predictions["validation"], predictions["test"]
     assert validation is not None
     assert test is not None
@@ -189,7 +201,7 @@ def _beside_metrics(
         return task.metrics(rows, full=True)
 
     told: dict[str, Any] = {"intervals": intervals(test, measure, spec.task_entry.interval_budget)}
-    found = calibration(validation, test)
+    found = calibration(validation, test) if fits_temperature else None
     if found:
         told["calibration"] = found
     if not isinstance(task, Acts):

@@ -1,0 +1,173 @@
+"""What is made of the best trials once the search is over: their average, or the best one trained once more."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from thaw_api.freezing import FreezingSpec, PhaseSpec
+from thaw_api.job import FineTuneJobSpec
+from thaw_api.search_space import trial_spec
+from thaw_api.triggers import UntilSpec
+from thaw_trainer.data.joined_store import joined_store
+from thaw_trainer.data.store import PreparedStore
+from thaw_trainer.errors import error_of
+from thaw_trainer.freezing.layout import Layout
+from thaw_trainer.freezing.schedule import phase_specs
+from thaw_trainer.loop.checkpoint import Checkpoints
+from thaw_trainer.loop.soup import SOUP_EPOCH
+from thaw_trainer.outputs.folder import OutputFolder
+from thaw_trainer.preparation import Prepared
+from thaw_trainer.reporting.events import Observer, Refined
+from thaw_trainer.search.journal import TrialRecord
+from thaw_trainer.slots.assignment import REFINEMENT, Assignment
+
+_WATCHING = ("plateau", "metric", "time")
+"""Triggers that go by what was measured."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is tested and exported."""
+
+    trial: FineTuneJobSpec
+    store: Path
+    folder: Path
+    """Checkpoints that hold its tensors as a best file."""
+    epoch: int
+    told: dict[str, Any] = field(default_factory=dict)
+    """For result.json: `soup` or `refit`; empty where it is the best trial as it is."""
+
+    @property
+    def trained_on_validation(self) -> bool:
+        """Whether the validation rows say nothing of it any more."""
+        return "refit" in self.told
+
+
+def refine(
+    spec: FineTuneJobSpec,
+    best: TrialRecord,
+    others: list[TrialRecord],
+    prepared: Prepared,
+    exchange: Any,
+    output: OutputFolder,
+    observer: Observer,
+) -> Chosen:
+    """The best trial, or what `search.soup` or `search.refit` makes of it.
+
+    Args:
+        others: the next best trials whose checkpoints are there, the better first.
+
+    Raises:
+        TrainerError: what a trial raises.
+    """
+    trial = trial_spec(spec, best.parameters)
+    report = best.best_report()
+    assert report is not None
+    chosen = Chosen(trial, prepared.store_of(trial), output.checkpoints(best.name), report["epoch"])
+    if spec.search.soup is not None:
+        chosen = _stirred(spec, best, others, chosen, exchange, output)
+    if spec.search.refit == "trainAndValidation":
+        chosen = _trained_again(best, prepared, chosen, exchange, output)
+    if chosen.told:
+        observer(Refined(chosen.told))
+    return chosen
+
+
+def _stirred(
+    spec: FineTuneJobSpec,
+    best: TrialRecord,
+    others: list[TrialRecord],
+    chosen: Chosen,
+    exchange: Any,
+    output: OutputFolder,
+) -> Chosen:
+    """The soup, when it is better; only trials of the same model and rows can be averaged."""
+    members = []
+    for record in (best, *others):
+        other, report = trial_spec(spec, record.parameters), record.best_report()
+        if report is not None and other.model == chosen.trial.model and other.data == chosen.trial.data:
+            file = Checkpoints(output.checkpoints(record.name)).best_file(report["epoch"])
+            members.append({"name": record.name, "file": str(file)})
+    assignment = Assignment(
+        kind="soup",
+        trial=REFINEMENT,
+        spec=chosen.trial.manifest(),
+        store=str(chosen.store),
+        folder=str(output.checkpoints("soup")),
+        members=tuple(members),
+    )
+    ray.get(exchange.submit.remote(assignment))
+    message = ray.get(exchange.next_message.remote(REFINEMENT))
+    if "failure" in message:
+        raise error_of(message["failure"])
+    told: dict[str, Any] = message["result"]
+    if len(told["members"]) < 2:
+        return Chosen(chosen.trial, chosen.store, chosen.folder, chosen.epoch, {"soup": told})
+    return Chosen(chosen.trial, chosen.store, output.checkpoints("soup"), SOUP_EPOCH, {"soup": told})
+
+
+def _trained_again(
+    best: TrialRecord, prepared: Prepared, chosen: Chosen, exchange: Any, output: OutputFolder
+) -> Chosen:
+    """The trial from the start on train and validation, for as many epochs as its best one is."""
+    store = joined_store(PreparedStore(chosen.store), output.stores)
+    trial = as_it_was_trained(chosen.trial, best.reports[: chosen.epoch], prepared.layout)
+    assignment = Assignment(
+        kind="trial",
+        trial=REFINEMENT,
+        spec=trial.manifest(),
+        store=str(store.folder),
+        folder=str(output.checkpoints("refit")),
+        prefix=asdict(prepared.prefixes[trial.model.uri]),
+        keeps_last=True,
+    )
+    seconds = _train(assignment, chosen.epoch, exchange)
+    told = {"rows": store.facts["counts"]["train"], "epochs": chosen.epoch, "seconds": round(seconds, 3)}
+    return Chosen(trial, store.folder, output.checkpoints("refit"), chosen.epoch, {"refit": told})
+
+
+def _train(assignment: Assignment, epochs: int, exchange: Any) -> float:
+    """Has a gang train that many epochs; returns the seconds that they took."""
+    ray.get(exchange.submit.remote(assignment))
+    seconds = 0.0
+    while True:
+        message: dict[str, Any] = ray.get(exchange.next_message.remote(assignment.trial))
+        if "failure" in message:
+            raise error_of(message["failure"])
+        report: dict[str, Any] = message["report"]
+        seconds += float(report["ended"] - report["started"])
+        if report["epoch"] >= epochs:
+            ray.get(exchange.cancel.remote(assignment.trial))
+            return seconds
+        ray.get(exchange.go_on.remote(assignment.trial))
+
+
+def as_it_was_trained(trial: FineTuneJobSpec, reports: list[dict[str, Any]], layout: Layout) -> FineTuneJobSpec:
+    """A trial's spec with phases that end when they did: what a plateau, a metric or the clock decided by is not to be
+    measured again on rows that are trained on. Nothing ends it early.
+
+    Args:
+        reports: of the epochs that are to be trained again.
+    """
+    training = trial.training.model_copy(update={"early_stopping": None})
+    phases = phase_specs(trial.freezing, trial.training, layout)
+    freezing = trial.freezing
+    if any(_watches(phase.until) for phase in phases):
+        names = [report["phase"] for report in reports]
+        ended = [_ending_after(phase, names.count(phase.name)) for phase in phases if phase.name in names]
+        freezing = FreezingSpec.model_validate(
+            {**freezing.manifest(), "preset": None, "depth": None, "phases": [each.manifest() for each in ended]}
+        )
+    return trial.model_copy(update={"training": training, "freezing": freezing})
+
+
+def _watches(until: UntilSpec) -> bool:
+    return any(
+        getattr(condition, name) is not None for group in until.any_of for condition in group for name in _WATCHING
+    )
+
+
+def _ending_after(phase: PhaseSpec, epochs: int) -> PhaseSpec:
+    return phase.model_copy(update={"until": UntilSpec(epochs=epochs)}) if _watches(phase.until) else phase
