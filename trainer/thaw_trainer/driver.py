@@ -30,6 +30,7 @@ from thaw_trainer.stopwatch import Stopwatch
 from thaw_trainer.uris import UriRoots, resolve_data, resolve_model
 
 if TYPE_CHECKING:
+    from thaw_trainer.data.kept_stores import KeptStores
     from thaw_trainer.preparation import Prepared
     from thaw_trainer.ray_session import RaySession
     from thaw_trainer.search.refinement import Chosen
@@ -198,7 +199,14 @@ def _prepare(spec: FineTuneJobSpec, roots: UriRoots, output: OutputFolder) -> "P
     from thaw_trainer.tasks.protocol import JobFiles
     from thaw_trainer.tasks.registry import find_task
 
-    return prepare_job(spec, find_task(spec.task), JobFiles(roots, output.stores))
+    return prepare_job(spec, find_task(spec.task), JobFiles(roots, output.stores, _kept_stores(roots)))
+
+
+def _kept_stores(roots: UriRoots) -> "KeptStores | None":
+    """Those of this machine; a cluster's pods do not stay."""
+    from thaw_trainer.data.kept_stores import KeptStores, default_folder
+
+    return KeptStores(default_folder()) if roots.claims is None else None
 
 
 def _open_journal(spec: FineTuneJobSpec, prepared: "Prepared", output: OutputFolder) -> Journal:

@@ -14,6 +14,7 @@ from thaw_trainer.data.batches import length_classes, merge_rare_classes
 from thaw_trainer.data.counted_tokens import CountedTokens, counted_tokens
 from thaw_trainer.data.documents import DOCUMENTS, source_files
 from thaw_trainer.data.examples import Examples, fingerprint, read_splits, source_paths
+from thaw_trainer.data.kept_stores import KeptStores
 from thaw_trainer.data.packing import pack, padding_share
 from thaw_trainer.data.store import Made, PreparedStore, digest, file_digest, open_or_write
 from thaw_trainer.errors import DATA_INVALID, MODEL_UNREADABLE, TrainerError
@@ -30,7 +31,9 @@ Rows = list[tuple[int, CountedTokens]]
 """The id of the example that each row is of, and its tokens: a document that is longer than a row has several."""
 
 
-def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> PreparedStore:
+def prepare_store(
+    spec: FineTuneJobSpec, roots: UriRoots, stores: Path, kept: KeptStores | None = None
+) -> PreparedStore:
     """The store for a spec's data and tokenizer, made if it is not there yet.
 
     Raises:
@@ -49,7 +52,7 @@ def prepare_store(spec: FineTuneJobSpec, roots: UriRoots, stores: Path) -> Prepa
         sources,
         {path.name: (path.stat().st_size, file_digest(path)) for path in causal_lm.files(model_folder)},
     )
-    store = open_or_write(stores, key, lambda _: _make(spec, paths, model_folder))
+    store = open_or_write(stores, key, lambda _: _make(spec, paths, model_folder), kept)
     return store.with_fact("modelFolder", str(model_folder))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from thaw_trainer.data.kept_stores import KeptStores
 from thaw_trainer.disk import writing
 
 _FACTS = "facts.json"
@@ -68,17 +69,18 @@ def source_digest(path: Path) -> Any:
     return {str(file.relative_to(path)): file_digest(file) for file in sorted(path.rglob("*")) if file.is_file()}
 
 
-def open_or_write(root: Path, key: str, make: Callable[[Path], Made]) -> PreparedStore:
+def open_or_write(root: Path, key: str, make: Callable[[Path], Made], kept: KeptStores | None = None) -> PreparedStore:
     """The store of this key below `root`, made first when it is not there.
 
     Args:
         make: given the store's folder, into which it may write files of its own; returns facts, and a table per split.
+        kept: stores of earlier jobs, where this one may be found and is kept.
 
     Raises:
         TrainerError: OutputNotWritable, or what `make` raises.
     """
     folder = root / key
-    if not folder.is_dir():
+    if not folder.is_dir() and not (kept and kept.take(key, folder)):
         unfinished = root / f"{key}.unfinished"
         with writing(root):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -86,6 +88,8 @@ def open_or_write(root: Path, key: str, make: Callable[[Path], Made]) -> Prepare
         facts, tables = make(unfinished)
         with writing(root):
             _write(unfinished, facts, tables).rename(folder)
+        if kept:
+            kept.keep(key, folder)
     return PreparedStore(folder)
 
 

@@ -67,7 +67,7 @@ class Shelf:
 
         Call it inside `changing`. `wanted` are entries that this job is about to use.
         """
-        sizes = {folder.name: _size(folder) for folder in self.root.iterdir() if folder.is_dir()}
+        sizes = {folder.name: folder_size(folder) for folder in self.root.iterdir() if folder.is_dir()}
         lacking = sum(sizes.values()) + size - self.budget
         for key in sorted(sizes, key=self._last_use):
             if lacking <= 0:
@@ -108,7 +108,7 @@ def locked(file: Path, wait: bool) -> Iterator[bool]:
             yield True
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Bytes that a folder's files take; files may vanish meanwhile."""
     total = 0
     for path in folder.rglob("*"):

@@ -185,7 +185,7 @@ class CausalLmKind:
 
     def prepare(self, spec: FineTuneJobSpec, files: JobFiles) -> Path:
         """See TaskKind."""
-        return prepare_store(spec, files.roots, files.stores).folder
+        return prepare_store(spec, files.roots, files.stores, files.kept).folder
 
     def open(self, spec: FineTuneJobSpec, store: Path) -> CausalLm:
         """See TaskKind."""

@@ -165,7 +165,7 @@ def prepare_images(
         {name: digest_of(path, f"spec.data.{name}") for name, path in paths.items()},
         {path.name: file_digest(path) for path in pretrained.model_files(source)},
     )
-    store = open_or_write(files.stores, key, lambda folder: make(folder, paths, settings))
+    store = open_or_write(files.stores, key, lambda folder: make(folder, paths, settings), files.kept)
     for name, fact in (("image", asdict(settings)), ("library", library_of(source)), ("modelFolder", str(source))):
         store = store.with_fact(name, fact)
     return store.folder

@@ -13,6 +13,7 @@ from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_trainer.data.batches import BatchPlan
+from thaw_trainer.data.kept_stores import KeptStores
 from thaw_trainer.uris import UriRoots
 
 Batch: TypeAlias = Any
@@ -40,6 +41,8 @@ class JobFiles:
     roots: UriRoots
     stores: Path
     """Folder of the prepared stores."""
+    kept: KeptStores | None = None
+    """Stores of earlier jobs; None: nothing is kept between jobs."""
 
 
 class Task(Protocol):

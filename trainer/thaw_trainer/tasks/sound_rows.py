@@ -96,5 +96,5 @@ def prepare_sounds(
         },
         {path.name: file_digest(path) for path in pretrained.model_files(folder)},
     )
-    store = open_or_write(files.stores, key, lambda _: make(spec.data, paths, settings.rate))
+    store = open_or_write(files.stores, key, lambda _: make(spec.data, paths, settings.rate), files.kept)
     return store.with_fact("sound", asdict(settings)).with_fact("modelFolder", str(folder)).folder

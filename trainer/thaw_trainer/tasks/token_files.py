@@ -52,4 +52,4 @@ def prepare_tokens(
         limits = (spec.data.batching.max_length, tokenizer.model_max_length, positions)
         return make(paths, tokenizer, min(int(limit) for limit in limits if limit))
 
-    return open_or_write(files.stores, key, made).with_fact("modelFolder", str(folder)).folder
+    return open_or_write(files.stores, key, made, files.kept).with_fact("modelFolder", str(folder)).folder

@@ -1,0 +1,94 @@
+"""Prepared stores that a later job with the same inputs finds ready: a folder of this machine, kept between jobs.
+
+A store's name is a digest of what it is made from; here the digest of the code that makes it is part of it too. Files
+are never written again, so an output folder's store and the kept one may be the same files under two names.
+"""
+
+import os
+import shutil
+import uuid
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from thaw_api.contract import CACHE_VARIABLE
+from thaw_trainer.prefix.shelf import Shelf, folder_size
+
+BUDGET = 20 * 2**30
+"""Bytes that all kept stores may take; the longest unused go first."""
+
+_OF_THE_CODE = ("data", "cleaning", "labels", "tasks", "models")
+_LIBRARIES = ("transformers", "tokenizers", "polars", "pyarrow", "pillow", "numpy")
+
+
+class KeptStores:
+    """Stores of all jobs in one folder."""
+
+    def __init__(self, root: Path, budget: int = BUDGET) -> None:
+        self._shelf = Shelf(root, budget)
+
+    def take(self, key: str, place: Path) -> bool:
+        """Puts a kept store's files under `place` too, whole or not at all; whether it did. What goes wrong with it is
+        no error: the store is made."""
+        kept = self._shelf.folder(_with_code(key))
+        unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
+        try:
+            with self._shelf.changing():
+                if not kept.is_dir():
+                    return False
+                self._shelf.hold(kept.name)
+                self._shelf.release(kept.name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(kept, unfinished, copy_function=_link_or_copy)
+            unfinished.rename(place)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return False
+        return True
+
+    def keep(self, key: str, folder: Path) -> None:
+        """Keeps a new store, where there is room for it."""
+        name = _with_code(key)
+        unfinished = self._shelf.root / f"{name}.unfinished"
+        try:
+            with self._shelf.changing():
+                if self._shelf.folder(name).exists() or self._shelf.make_room(folder_size(folder), frozenset()):
+                    return
+                shutil.rmtree(unfinished, ignore_errors=True)
+                shutil.copytree(folder, unfinished, copy_function=_link_or_copy)
+                unfinished.rename(self._shelf.folder(name))
+                self._shelf.hold(name)
+                self._shelf.release(name)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def default_folder() -> Path:
+    """Beside `$THAW_CACHE_DIR`, or `thaw/prepared` in the user's cache folder."""
+    if CACHE_VARIABLE in os.environ:
+        prefixes = Path(os.environ[CACHE_VARIABLE])
+        return prefixes.with_name(f"{prefixes.name}-prepared")
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "thaw" / "prepared"
+
+
+def _with_code(key: str) -> str:
+    return f"{key}-{_code()}"
+
+
+@cache
+def _code() -> str:
+    """Digest of the code that reads, cleans and encodes rows, and of the libraries that it uses."""
+    from thaw_trainer.data.store import digest, file_digest  # which imports this module
+
+    package = Path(__file__).parents[1]
+    files = sorted(file for folder in _OF_THE_CODE for file in (package / folder).glob("*.py"))
+    versions = [version(library) for library in _LIBRARIES]
+    return digest([file_digest(file) for file in files], versions)
+
+
+def _link_or_copy(file: str, place: str) -> None:
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
