@@ -41,6 +41,8 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     if spec.training.label_smoothing and not task.smooths_labels:
         errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
     errors += _regularization_errors(spec)
+    if spec.evaluation.label_errors is not None and not task.classifies:
+        errors.append(FieldError("spec.evaluation.labelErrors", f"{called} is no classifier of one label"))
     if spec.search.refit != "none" and not task.refits:
         why = "is not available yet" if task.reads_tokens else "needs rows of the same kind in train and validation"
         errors.append(FieldError("spec.search.refit", f"for task {spec.task} it {why}"))
@@ -68,7 +70,7 @@ def _regularization_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     """Regularizers that the task or the model has no use for."""
     asked, where = spec.training.regularization, "spec.training.regularization"
     errors = []
-    if asked.r_drop and not spec.task_entry.compares_passes:
+    if asked.r_drop and not spec.task_entry.classifies:
         errors.append(FieldError(f"{where}.rDrop", f"{_called(spec)} is no classifier of one label"))
     if asked.l2_sp and spec.model.adapter is not None:
         errors.append(FieldError(f"{where}.l2Sp", "with model.adapter no pretrained tensor is trained"))

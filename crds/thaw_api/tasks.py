@@ -46,7 +46,7 @@ class Measures:
     metrics: dict[str, Mode]
     objective: str
     smooths_labels: bool = True
-    compares_passes: bool = False
+    classifies: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class TaskEntry:
     """Whether its loss has a target that `training.labelSmoothing` can spread."""
     refits: bool = True
     """Whether its validation rows may be trained on as well (`search.refit`)."""
-    compares_passes: bool = False
-    """Whether its loss can take the divergence of two passes in (`training.regularization.rDrop`)."""
+    classifies: bool = False
+    """Whether each row has one of several classes: `training.regularization.rDrop` and `evaluation.labelErrors` are for
+    those."""
     writes_text: bool = False
     """Whether its models, or some of them, write texts that are compared with targets: `data.batching.maxTargetLength`
     and `evaluation.generation` are about them."""
@@ -111,7 +112,7 @@ TASKS: dict[str, TaskEntry] = {
         objective="accuracy",
         formats=("csv", "tsv", "jsonl", "parquet", "dataset"),
         optional_columns=("textPair",),
-        compares_passes=True,
+        classifies=True,
         reads_tokens=True,
         kinds={
             "multi-label": Measures(
@@ -185,7 +186,7 @@ TASKS: dict[str, TaskEntry] = {
         features=IMAGE_FEATURES,
         augmentation=IMAGE_AUGMENTATION,
         strategies=("bucket",),
-        compares_passes=True,
+        classifies=True,
     ),
     "object-detection": TaskEntry(
         columns=(),
@@ -219,7 +220,7 @@ TASKS: dict[str, TaskEntry] = {
         formats=("audiofolder", "csv", "tsv", "jsonl", "parquet"),
         features=SOUND_CUTS,
         strategies=("bucket",),
-        compares_passes=True,
+        classifies=True,
     ),
     "reinforcement-learning": TaskEntry(
         cleaning={},

@@ -53,8 +53,8 @@ class ClusterJob:
         self.namespace.wait_for("pod", HOLDER, ("status", "phase"), {"Running"}, POD_SECONDS)
         packed = BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in ("model", "data.csv"):
-                archive.add(self.workspace.folder / name, name)
+            for entry in sorted(self.workspace.folder.iterdir()):
+                archive.add(entry, entry.name)
         self._exec("tar", "-x", "-C", "/claim", "--no-same-owner", stdin=packed.getvalue())
 
     def read(self, path: str) -> str:

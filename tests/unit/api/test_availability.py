@@ -76,6 +76,7 @@ AVAILABLE = {
     "spec.freezing.cache.mode": {"auto", "always", "never"},
     "spec.search.objective.mode": {"max", "min"},
     "spec.search.algorithm.name": {"grid", "random", "tpe"},
+    "spec.search.refit": {"none", "trainAndValidation"},
     "spec.search.scheduler.name": {"none", "asha"},
 }
 """What each choice of the schema may be in this version; every other value is refused."""

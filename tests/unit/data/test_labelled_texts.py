@@ -137,6 +137,20 @@ def test_groups_stay_together(tiny: TinyJob) -> None:
     assert sum(map(len, authors)) == len(set().union(*authors)) == 30
 
 
+def test_a_group_that_is_in_two_sources_is_refused(tiny: TinyJob) -> None:
+    rows = labelled_texts()
+    parts = {"train": rows[:40], "validation": rows[40:50], "test": rows[50:]}
+    for name, part in parts.items():
+        authors = [(*row, f"author {number}" if name == "train" else name) for number, row in enumerate(part)]
+        if name == "test":
+            authors[3] = (*authors[3][:2], "author 7")
+        write_csv(tiny.root / f"{name}.csv", authors, ("text", "label", "author"))
+    sources = {f"data.{name}": {"uri": f"file:{name}.csv"} for name in parts}
+    changes = {"data.split": {"groupBy": "author"}} | sources
+    with pytest.raises(TrainerError, match=r"groupBy: group 'author 7' of column 'author' is in train and in test"):
+        tiny.store(tiny.spec(changes))
+
+
 def test_texts_that_are_trained_on_leave_the_held_out_side(tiny: TinyJob) -> None:
     write_parts(
         tiny,

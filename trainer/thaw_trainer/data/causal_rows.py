@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_trainer.data.batches import length_classes, merge_rare_classes
+from thaw_trainer.data.batches import fit_widths
 from thaw_trainer.data.counted_tokens import CountedTokens, counted_tokens
 from thaw_trainer.data.documents import DOCUMENTS, source_files
 from thaw_trainer.data.examples import Examples, fingerprint, read_splits, source_paths
@@ -139,9 +139,10 @@ def _widths(lengths: dict[str, list[int]], limit: int, strategy: str) -> dict[st
     if strategy == "pack":
         # The classes of held-out rows are their own: training rows have no length any more.
         fitted_on = {name: name for name in _HELD_OUT}
-    longest = max(max(each) for each in lengths.values())
     fitted = {
-        name: merge_rare_classes(length_classes(longest), lengths[source], _ROWS_OF_A_CLASS).tolist()
+        name: fit_widths(
+            np.asarray(lengths[source], dtype=np.int32), max(*lengths[source], *lengths[name]), _ROWS_OF_A_CLASS
+        )
         for name, source in fitted_on.items()
     }
     return {"train": [limit]} | fitted

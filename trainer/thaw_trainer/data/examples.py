@@ -18,7 +18,7 @@ from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.store import Made
 from thaw_trainer.data.suspects import LOOKED_AT, leaking_columns
 from thaw_trainer.data.tables import plain_columns, text_column
-from thaw_trainer.errors import DATA_INVALID, TrainerError
+from thaw_trainer.errors import DATA_INVALID, SPLIT_INVALID, TrainerError
 from thaw_trainer.uris import UriRoots, resolve_data
 
 SPLITS = ("train", "validation", "test")
@@ -166,6 +166,8 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
                 f"give data.{name}, or a share above 0 in data.split.{name}",
                 f"spec.data.split.{name}",
             )
+    if data.split.group_by:
+        _refuse_groups_that_span(data.split.group_by, splits, found)
     splits, counts = _without_duplicates(splits, counts, reader.identity)
     source, table = found.get("test", found["train"])
     return SplitExamples(
@@ -220,6 +222,25 @@ def _filtered(table: pa.Table, places: NDArray[np.int64]) -> pa.Table:
     inside = np.zeros(table.num_rows, dtype=np.bool_)
     inside[places] = True
     return table.filter(pa.array(inside))
+
+
+def _refuse_groups_that_span(
+    column: str, splits: Mapping[str, Examples], found: Mapping[str, tuple[Examples, pa.Table]]
+) -> None:
+    """Splits of one source keep groups together; sources of their own may not.
+
+    Raises:
+        TrainerError: SplitInvalid, or ColumnNotFound.
+    """
+    split_of: dict[str, str] = {}
+    for name in SPLITS:
+        source, table = found.get(name, found["train"])
+        places = np.searchsorted(source.ids, splits[name].ids)
+        values = text_column(table, column, "spec.data.split.groupBy", source.ids.tolist())
+        for group in dict.fromkeys(values[place] for place in places):
+            if split_of.setdefault(group, name) != name:
+                message = f"group {group!r} of column {column!r} is in {split_of[group]} and in {name}"
+                raise TrainerError(SPLIT_INVALID, message, "spec.data.split.groupBy")
 
 
 def _without_duplicates(

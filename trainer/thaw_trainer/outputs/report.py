@@ -54,6 +54,7 @@ def report_of(summary: RunSummary) -> str:
         most_classes=MOST_CLASSES,
         calibration=summary.final.get("test", {}).get("calibration"),
         reliability=_reliability(summary),
+        label_errors=summary.final.get("labelErrors"),
         worst=summary.final.get("test", {}).get("worst", []),
         confusions=view.confusions(summary),
         parameters=view.parameter_names(summary),

@@ -32,6 +32,7 @@ def result_of(summary: RunSummary) -> dict[str, Any]:
         "test": {name: value for name, value in tested.get("metrics", {}).items() if is_chosen(name)},
         "testIntervals": {name: each for name, each in tested.get("intervals", {}).items() if is_chosen(name)},
         "calibration": {name: found[name] for name in ("temperature", "ece", "scaledEce")} if found else None,
+        "labelErrors": summary.final.get("labelErrors"),
         "slices": [
             each | {"metrics": {name: value for name, value in each["metrics"].items() if is_chosen(name)}}
             for each in tested.get("slices", [])

@@ -17,7 +17,9 @@ from thaw_trainer.data.examples import TEST_ROWS
 from thaw_trainer.data.store import PreparedStore
 from thaw_trainer.errors import COMPILE_FAILED, OUT_OF_MEMORY, TRIAL_ERROR, TrainerError
 from thaw_trainer.evaluation.calibration import calibration
+from thaw_trainer.evaluation.head_inputs import head_inputs
 from thaw_trainer.evaluation.intervals import intervals
+from thaw_trainer.evaluation.label_errors import listed_errors
 from thaw_trainer.evaluation.worst import worst_rows
 from thaw_trainer.fused.ahead import GroupMemory, GroupSite
 from thaw_trainer.loop.checkpoint import Checkpoints, load_moved, writing
@@ -35,6 +37,7 @@ from thaw_trainer.prefix.shelf import default_folder
 from thaw_trainer.slots.assignment import Assignment
 from thaw_trainer.tasks.protocol import Acts, Predictions, ShowsEpisode, ShowsSamples, Task, plain_columns
 from thaw_trainer.tasks.registry import find_task
+from thaw_trainer.tasks.row_task import RowTask
 
 _TAKE_SECONDS = 60.0
 """How long rank 0 waits for work before it lets the others of its gang know that there is none yet."""
@@ -169,6 +172,11 @@ def _test_and_export(
         if gang.rank == 0:
             store, fits = PreparedStore(Path(assignment.store)), not assignment.trained_on_validation
             result["test"] |= _beside_metrics(task, spec, store, kept, fits)
+        if spec.evaluation.label_errors is not None and isinstance(task, RowTask):
+            labels = PreparedStore(Path(assignment.store)).facts["labels"]
+            inputs = head_inputs(model, task, len(labels), gang, spec.training)
+            if inputs is not None:
+                result["labelErrors"] = listed_errors(*inputs, labels, spec.evaluation.label_errors)
         if gang.rank == 0 and isinstance(task, ShowsSamples):
             result["test"]["details"]["samples"] = _samples(task, model, gang)
         if gang.rank == 0 and isinstance(task, ShowsEpisode):
