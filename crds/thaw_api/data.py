@@ -67,6 +67,9 @@ class DataSource(SchemaModel):
         return self.uri.startswith("gymnasium:")
 
 
+_TIME_ALONE = "timeBy excludes stratifyBy and groupBy: time alone says which split a row is in"
+
+
 class SplitSpec(SchemaModel):
     """How rows of `train` are held out, when `validation` or `test` are not given as data of their own."""
 
@@ -78,6 +81,9 @@ class SplitSpec(SchemaModel):
     """Column whose values are spread over the splits in proportion."""
     group_by: ShortText | None = None
     """Column whose rows of equal value stay in one split."""
+    time_by: ShortText | None = None
+    """Column of times (numbers, or dates as ISO 8601 writes them): the oldest rows are trained on, the next are
+    validation, the newest test; rows of one time stay in one split. Excludes stratifyBy and groupBy."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the split; trials share it whatever their own seed."""
 
@@ -87,12 +93,15 @@ class SplitSpec(SchemaModel):
             "!has(self.validation) || !has(self.test) || self.validation + self.test < 1.0",
             "validation and test must leave rows to train on: their sum must be below 1",
         ),
+        CelRule("!has(self.timeBy) || !(has(self.stratifyBy) || has(self.groupBy))", _TIME_ALONE),
     )
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> "SplitSpec":
         if self.validation + self.test >= 1:
             raise ValueError("validation and test must leave rows to train on: their sum must be below 1")
+        if self.time_by is not None and (self.stratify_by is not None or self.group_by is not None):
+            raise ValueError(_TIME_ALONE)
         return self
 
 

@@ -123,6 +123,15 @@ class TrivialAugment(SchemaModel):
     """One operation out of 14, of random strength (TrivialAugment Wide, arXiv 2103.10158)."""
 
 
+class RandAugment(SchemaModel):
+    """So many operations out of 14, one after the other, all of one strength (RandAugment, arXiv 1909.13719)."""
+
+    operations: int = Field(default=2, ge=1, le=14)
+    """How many."""
+    magnitude: int = Field(default=9, ge=0, le=30)
+    """Their strength; 30 is the greatest."""
+
+
 class RandomErasing(SchemaModel):
     """Blanks a rectangle (arXiv 1708.04896)."""
 
@@ -148,6 +157,7 @@ IMAGE_AUGMENTATION: Steps = {
     "shift": Shift,
     "colorJitter": ColorJitter,
     "trivialAugment": TrivialAugment,
+    "randAugment": RandAugment,
     "randomErasing": RandomErasing,
 }
 BOX_AUGMENTATION: Steps = {

@@ -41,6 +41,8 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     if spec.training.label_smoothing and not task.smooths_labels:
         errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
     errors += _regularization_errors(spec)
+    if spec.training.class_weights != "none" and not task.classifies:
+        errors.append(FieldError("spec.training.classWeights", f"{called} is no classifier of one label"))
     if spec.evaluation.label_errors is not None and not task.classifies:
         errors.append(FieldError("spec.evaluation.labelErrors", f"{called} is no classifier of one label"))
     if spec.search.refit != "none" and not task.refits:

@@ -130,6 +130,9 @@ class TrainingSpec(SchemaModel):
     """Largest norm of the gradient of all trained tensors together; 0: it is not clipped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a row counts in the loss by the inverse of its class's share of the training rows, so that every class
+    counts as much as every other. Metrics are not weighted. Classifiers of one label only."""
     regularization: RegularizationSpec = Field(default_factory=RegularizationSpec)
     """What else keeps it from learning its rows by heart."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)

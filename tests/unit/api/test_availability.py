@@ -48,6 +48,7 @@ AVAILABLE = {
     "spec.data.test.format": FORMATS,
     "spec.data.labels.kind": {"single-label", "multi-label", "regression"},
     "spec.data.batching.strategy": {"bucket", "pad", "pack"},
+    "spec.training.classWeights": {"none", "balanced"},
     "spec.training.optimizer.name": {"adamw", "sgd"},
     "spec.training.schedule.name": {"linear", "cosine", "constant", "slanted-triangular"},
     "spec.training.schedule.span": {"run", "phase"},

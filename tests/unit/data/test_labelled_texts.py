@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -135,6 +136,29 @@ def test_groups_stay_together(tiny: TinyJob) -> None:
     store = prepared(tiny, {"data.split": {"validation": 0.2, "test": 0.2, "groupBy": "author"}})
     authors = [{rows[row["id"]][2] for row in store.table(split).to_pylist()} for split in SPLITS]
     assert sum(map(len, authors)) == len(set().union(*authors)) == 30
+
+
+def test_the_newest_rows_are_held_out(tiny: TinyJob) -> None:
+    random = np.random.default_rng(0).permutation(60)
+    days = [f"2026-{1 + day // 28:02}-{1 + day % 28:02}" for day in random]
+    rows = [(*row, day) for row, day in zip(labelled_texts(60), days, strict=True)]
+    write_csv(tiny.root / "train.csv", rows, ("text", "label", "day"))
+    store = prepared(tiny, {"data.split": {"validation": 0.2, "test": 0.1, "timeBy": "day"}})
+    ids = [store.table(split)["id"].to_pylist() for split in SPLITS]
+    assert [len(each) for each in ids] == [42, 12, 6]
+    assert max(random[ids[0]]) < min(random[ids[1]])
+    assert max(random[ids[1]]) < min(random[ids[2]])
+
+
+def test_what_is_no_time_is_named_by_its_row(tiny: TinyJob) -> None:
+    rows = [
+        (*row, "yesterday" if number == 7 else f"2026-01-{1 + number % 28:02}")
+        for number, row in enumerate(labelled_texts(60))
+    ]
+    write_csv(tiny.root / "train.csv", rows, ("text", "label", "day"))
+    error = refusal(lambda: prepared(tiny, {"data.split": {"timeBy": "day"}}))
+    assert (error.reason, error.field) == (DATA_INVALID, "spec.data.split.timeBy")
+    assert "row 7: 'yesterday' is no time" in error.message
 
 
 def test_a_group_that_is_in_two_sources_is_refused(tiny: TinyJob) -> None:

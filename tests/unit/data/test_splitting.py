@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from thaw_trainer.data.splitting import split_rows
+from thaw_trainer.data.splitting import split_by_time, split_rows
 from thaw_trainer.errors import SPLIT_INVALID, TrainerError
 
 SHARES = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
@@ -134,3 +134,26 @@ def test_a_class_with_too_few_rows_to_be_spread_is_named() -> None:
 def test_a_class_with_a_row_for_each_part_will_do() -> None:
     strata = ["common"] * 40 + ["rare"] * 2
     assert split_rows(42, 0.2, 0.0, 0, strata=strata)
+
+
+@given(st.lists(st.integers(0, 40), min_size=40, max_size=120), SHARES)
+def test_by_time_no_row_is_older_than_one_of_a_split_before_it(values: list[int], shares: tuple[float, float]) -> None:
+    times = np.asarray(values, dtype=np.float64)
+    try:
+        parts = split_by_time(times, *shares)
+    except TrainerError as error:
+        assume(error.reason != SPLIT_INVALID)
+        raise
+    assert sorted(np.concatenate([parts[name] for name in PARTS])) == list(range(len(values)))
+    for older, newer in pairwise(PARTS):
+        assert times[parts[older]].max() < times[parts[newer]].min(), "rows of one time stay together"
+
+
+def test_by_time_shares_are_met_where_times_differ() -> None:
+    parts = split_by_time(np.random.default_rng(0).permutation(100).astype(float), 0.1, 0.2)
+    assert [len(parts[name]) for name in PARTS] == [70, 10, 20]
+
+
+def test_by_time_rows_of_one_time_cannot_be_parted() -> None:
+    with pytest.raises(TrainerError, match="is empty: too few rows, or too many of one time"):
+        split_by_time(np.ones(50), 0.1, 0.1)

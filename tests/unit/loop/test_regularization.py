@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from tests.unit.tiny_jobs import GRADUAL, Killed, TinyJob, die_after, run
+from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, Killed, TinyJob, die_after, labelled_texts, run
 from tests.unit.tiny_models import FAMILIES, family_model, token_ids
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.training import RegularizationSpec, TrainingSpec
@@ -23,6 +23,7 @@ from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.randomness import seed_stream
 from thaw_trainer.loop.regularization import regularize
+from thaw_trainer.tasks.protocol import Share
 from thaw_trainer.tasks.row_losses import row_losses, symmetric_divergence
 
 PLAIN: dict[str, Any] = {
@@ -251,3 +252,28 @@ def test_frozen_blocks_are_not_skipped(still: TinyJob, tmp_path: Path) -> None:
         still.spec(PLAIN | {"training.regularization": {"stochasticDepth": 0.9}}), str(tmp_path / "skips")
     )
     assert whole.losses[0] != skips.losses[0]
+
+
+# Classes that count alike.
+
+
+def test_rare_classes_count_as_much_as_frequent_ones(tmp_path: Path) -> None:
+    rows = labelled_texts(90)
+    few = [row for number, row in enumerate(rows) if row[1] != "red" or number < 30]
+    tiny = TinyJob(tmp_path, few, **NO_DROPOUT)
+    balanced = tiny.spec(PLAIN | {"training.classWeights": "balanced"})
+    plain = tiny.spec(PLAIN)
+    task = tiny.task(balanced)
+    seed_stream(balanced.training.seed, "head")
+    model = task.build().train()
+    batch = next(iter(task.batches("train", 0, Share())))
+    counted = batch.weight > 0
+    labels = torch.from_numpy(batch.label[counted])
+    every = torch.from_numpy(task.rows["train"].label(np.arange(len(task.rows["train"].id))))
+    weights = len(every) / (3 * torch.bincount(every, minlength=3).float())
+    logits = task.outputs(model, batch, torch.device("cpu"))["logits"].detach()[torch.from_numpy(counted)]
+    expected = F.cross_entropy(logits, labels, weight=weights)
+    loss, count = task.step(model, batch, torch.device("cpu"))
+    assert float(loss) / count == pytest.approx(float(expected), rel=1e-5)
+    loss, count = tiny.task(plain).step(model, batch, torch.device("cpu"))
+    assert float(loss) / count == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)

@@ -131,7 +131,8 @@ def test_augmented_rows_are_the_same_for_any_share_and_differ_between_epochs(tin
 
 
 def test_augmentation_leaves_torchs_generator_as_it_was(tiny: TinyImages) -> None:
-    task = tiny.task(tiny.spec({"data.augment": [{"trivialAugment": {}}]}))
+    steps = [{"trivialAugment": {}}, {"randAugment": {"operations": 1, "magnitude": 5}}]
+    task = tiny.task(tiny.spec({"data.augment": steps}))
     torch.manual_seed(7)
     state = torch.get_rng_state()
     next(iter(task.batches("train", 0, Share())))

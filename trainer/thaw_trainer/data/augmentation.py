@@ -86,6 +86,8 @@ def _transform(step: Any, size: int) -> Any:
             return v2.ColorJitter(step.brightness, step.contrast, step.saturation, step.hue)
         case steps.TrivialAugment():
             return v2.TrivialAugmentWide()
+        case steps.RandAugment():
+            return v2.RandAugment(step.operations, step.magnitude)
         case steps.RandomErasing():
             return v2.RandomErasing(step.probability)
     raise NotImplementedError(type(step).__name__)

@@ -13,12 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thaw_api.data import DataSource, DataSpec
+from thaw_trainer.data.holding_out import held_out_rows, refuse_groups_that_span
 from thaw_trainer.data.rows import BadRow, LeftOut, Rows
-from thaw_trainer.data.splitting import split_rows
 from thaw_trainer.data.store import Made
 from thaw_trainer.data.suspects import LOOKED_AT, leaking_columns
-from thaw_trainer.data.tables import plain_columns, text_column
-from thaw_trainer.errors import DATA_INVALID, SPLIT_INVALID, TrainerError
+from thaw_trainer.data.tables import plain_columns
+from thaw_trainer.errors import DATA_INVALID, TrainerError
 from thaw_trainer.uris import UriRoots, resolve_data
 
 SPLITS = ("train", "validation", "test")
@@ -145,18 +145,7 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
     splits = {name: rows for name, (rows, _) in found.items()}
     held = {name: getattr(data.split, name) for name in SPLITS[1:] if name not in found}
     if any(held.values()):
-        by = {
-            name: text_column(table, column, f"spec.data.split.{name}", train.ids.tolist()) if column else None
-            for name, column in (("stratifyBy", data.split.stratify_by), ("groupBy", data.split.group_by))
-        }
-        chosen = split_rows(
-            len(train),
-            held.get("validation", 0.0),
-            held.get("test", 0.0),
-            data.split.seed,
-            strata=by["stratifyBy"],
-            groups=by["groupBy"],
-        )
+        chosen = held_out_rows(data.split, held, table, train.ids)
         splits |= {name: train.take(rows) for name, rows in chosen.items() if name == "train" or name in held}
     for name in SPLITS[1:]:
         if not splits.get(name):
@@ -167,7 +156,9 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
                 f"spec.data.split.{name}",
             )
     if data.split.group_by:
-        _refuse_groups_that_span(data.split.group_by, splits, found)
+        ids = {name: rows.ids for name, rows in splits.items()}
+        tables = {name: (source.ids, table) for name, (source, table) in found.items()}
+        refuse_groups_that_span(data.split.group_by, ids, tables)
     splits, counts = _without_duplicates(splits, counts, reader.identity)
     source, table = found.get("test", found["train"])
     return SplitExamples(
@@ -222,25 +213,6 @@ def _filtered(table: pa.Table, places: NDArray[np.int64]) -> pa.Table:
     inside = np.zeros(table.num_rows, dtype=np.bool_)
     inside[places] = True
     return table.filter(pa.array(inside))
-
-
-def _refuse_groups_that_span(
-    column: str, splits: Mapping[str, Examples], found: Mapping[str, tuple[Examples, pa.Table]]
-) -> None:
-    """Splits of one source keep groups together; sources of their own may not.
-
-    Raises:
-        TrainerError: SplitInvalid, or ColumnNotFound.
-    """
-    split_of: dict[str, str] = {}
-    for name in SPLITS:
-        source, table = found.get(name, found["train"])
-        places = np.searchsorted(source.ids, splits[name].ids)
-        values = text_column(table, column, "spec.data.split.groupBy", source.ids.tolist())
-        for group in dict.fromkeys(values[place] for place in places):
-            if split_of.setdefault(group, name) != name:
-                message = f"group {group!r} of column {column!r} is in {split_of[group]} and in {name}"
-                raise TrainerError(SPLIT_INVALID, message, "spec.data.split.groupBy")
 
 
 def _without_duplicates(

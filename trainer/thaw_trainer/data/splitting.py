@@ -50,6 +50,28 @@ def split_rows(
     return rows
 
 
+def split_by_time(times: NDArray[np.float64], validation: float, test: float) -> dict[str, Rows]:
+    """Row numbers of `train`, `validation` and `test`, each ascending: the oldest, the next and the newest rows. Rows
+    of one time stay together, in the older split.
+
+    Raises:
+        TrainerError: SplitInvalid: a split is empty.
+    """
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    cuts = []
+    for held in (validation + test, test):
+        cut = len(times) - round(held * len(times))
+        # Behind the last row of the time that the cut would go through.
+        cuts.append(int(np.searchsorted(ordered, ordered[cut - 1], side="right")) if 0 < cut < len(times) else cut)
+    parts = dict(zip(("train", "validation", "test"), np.split(order, cuts), strict=True))
+    for name, share in (("train", 1.0), ("validation", validation), ("test", test)):
+        if share > 0 and not len(parts[name]):
+            message = f"{name} is empty: too few rows, or too many of one time"
+            raise TrainerError(SPLIT_INVALID, message, "spec.data.split.timeBy")
+    return {name: np.sort(part) for name, part in parts.items()}
+
+
 def _check_strata(strata: Sequence[str], parts: int, groups: Sequence[str] | None) -> None:
     values, counts = np.unique(np.asarray(strata, dtype=str), return_counts=True)
     if groups is None and counts.min() < parts:

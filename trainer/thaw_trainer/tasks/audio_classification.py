@@ -81,7 +81,9 @@ class AudioClassification(RowTask[LabelledT]):
 
     def step(self, model: nn.Module, batch: LabelledT, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
-        return cross_entropy(lambda: self._logits(model, batch, device), batch, self.spec.training, device)
+        return cross_entropy(
+            lambda: self._logits(model, batch, device), batch, self.store.facts, self.spec.training, device
+        )
 
     def outputs(self, model: nn.Module, batch: LabelledT, device: torch.device) -> Outputs:
         """See Task: logits [rows, classes]."""

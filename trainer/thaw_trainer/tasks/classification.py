@@ -1,6 +1,6 @@
 """What classification tasks share: one of several labels for each example, whatever it is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thaw_api.training import TrainingSpec
 from thaw_trainer.tasks.classification_metrics import confusion_counts
 from thaw_trainer.tasks.protocol import Outputs, Predictions
-from thaw_trainer.tasks.row_losses import row_losses
+from thaw_trainer.tasks.row_losses import row_losses, row_weights
 
 
 class LabelledBatch(Protocol):
@@ -31,19 +31,25 @@ class LabelledBatch(Protocol):
 
 
 def cross_entropy(
-    compute: Callable[[], torch.Tensor], batch: LabelledBatch, training: TrainingSpec, device: torch.device
+    compute: Callable[[], torch.Tensor],
+    batch: LabelledBatch,
+    facts: Mapping[str, Any],
+    training: TrainingSpec,
+    device: torch.device,
 ) -> tuple[torch.Tensor, float]:
-    """The loss summed over the rows that count, and their number.
+    """The loss summed over rows, each as much as it counts, and how much that is.
 
     Args:
         compute: logits [rows, classes] of the batch, computed anew in each call.
+        facts: the store's.
     """
-    label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, batch.weight))
+    counted = row_weights(batch.weight, batch.label, facts, training)
+    label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, counted))
 
     def losses_of(logits: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits, label, label_smoothing=training.label_smoothing, reduction="none")
 
-    return (row_losses(compute, losses_of, training) * weight).sum(), float(batch.weight.sum())
+    return (row_losses(compute, losses_of, training) * weight).sum(), float(counted.sum())
 
 
 def class_predictions(batch: LabelledBatch, outputs: Outputs) -> Predictions:

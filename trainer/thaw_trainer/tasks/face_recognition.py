@@ -51,7 +51,9 @@ class FaceRecognition(ImageTask):
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows, with the margin."""
         identities = torch.from_numpy(batch.label).to(device)
-        return cross_entropy(lambda: model(self.pixels(batch, device), identities), batch, self.spec.training, device)
+        return cross_entropy(
+            lambda: model(self.pixels(batch, device), identities), batch, self.store.facts, self.spec.training, device
+        )
 
     def outputs(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> Outputs:
         """See Task: embeddings [rows, size] of length 1."""

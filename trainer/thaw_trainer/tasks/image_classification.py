@@ -25,7 +25,9 @@ class ImageClassification(ImageTask):
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: cross-entropy over rows."""
-        return cross_entropy(lambda: self._logits(model, batch, device), batch, self.spec.training, device)
+        return cross_entropy(
+            lambda: self._logits(model, batch, device), batch, self.store.facts, self.spec.training, device
+        )
 
     def outputs(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> Outputs:
         """See Task: logits [rows, classes]."""

@@ -1,9 +1,12 @@
 """The loss of rows with one class each, and with R-Drop the divergence of two passes that dropout makes differ."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from thaw_api.training import TrainingSpec
 
@@ -27,6 +30,24 @@ def row_losses(
     again = compute()
     losses = (losses_of(logits) + losses_of(again)) / 2
     return losses + weight / 4 * symmetric_divergence(logits, again)
+
+
+def row_weights(
+    weight: NDArray[np.float32], label: NDArray[Any], facts: Mapping[str, Any], training: TrainingSpec
+) -> NDArray[np.float32]:
+    """How much each row counts [rows]: as it is, or divided by its class's share of the training rows and the number of
+    classes (`classWeights: balanced`).
+
+    Args:
+        weight: 1 counts, 0 fills up [rows].
+        facts: the store's: rows of each class.
+    """
+    if training.class_weights == "none":
+        return weight
+    counts = np.asarray([facts["classes"]["train"][name] for name in facts["labels"]], dtype=np.float64)
+    of_class = counts.sum() / (len(counts) * np.maximum(counts, 1))
+    weighted: NDArray[np.float32] = (weight * of_class[label]).astype(np.float32)
+    return weighted
 
 
 def symmetric_divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from thaw_trainer.labels.kind import Labels
 from thaw_trainer.labels.registry import find_labels
 from thaw_trainer.models import pretrained, sequence_classifier
 from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
-from thaw_trainer.tasks.row_losses import row_losses
+from thaw_trainer.tasks.row_losses import row_losses, row_weights
 from thaw_trainer.tasks.row_task import RowTask
 from thaw_trainer.tasks.token_files import prepare_tokens
 
@@ -120,14 +120,15 @@ class TextClassification(RowTask[TextBatch]):
 
     def step(self, model: nn.Module, batch: TextBatch, device: torch.device) -> tuple[torch.Tensor, float]:
         """See Task: the labels' loss over rows."""
-        label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, batch.weight))
         training = self.spec.training
+        counted = row_weights(batch.weight, batch.label, self.store.facts, training)
+        label, weight = (torch.from_numpy(each).to(device) for each in (batch.label, counted))
 
         def losses_of(logits: torch.Tensor) -> torch.Tensor:
             return self.kind.losses(logits, label, training.label_smoothing)
 
         losses = row_losses(lambda: self._logits(model, batch, device), losses_of, training)
-        return (losses * weight).sum(), float(batch.weight.sum())
+        return (losses * weight).sum(), float(counted.sum())
 
     def outputs(self, model: nn.Module, batch: TextBatch, device: torch.device) -> Outputs:
         """See Task: logits [rows, outputs]."""
