@@ -8,8 +8,12 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from thaw_api.contract import CACHE_VARIABLE
+
+settings.register_profile("thaw", deadline=None)  # what is measured here is no time
+settings.load_profile("thaw")
 
 REQUIRE = "THAW_REQUIRE"
 LEFT_OUT = re.compile(r"the (\w+) tier cannot run: (.*)", re.DOTALL)

@@ -22,7 +22,7 @@ def compare_runs(folders: Sequence[Path], fmt: Format) -> int:
         except (OSError, ValueError) as error:
             print(f"{file}: no run has ended there: {error}", file=sys.stderr)
             return INVALID
-    rows = comparison(results)
+    rows = comparison(results) + differences(list(folders))
     if fmt in ("json", "yaml"):
         print_object(rows, fmt)
     elif fmt == "name":
@@ -61,6 +61,29 @@ def comparison(results: dict[str, Result]) -> list[dict[str, Any]]:
     rows.append(row("trials", [len(each.get("trials", [])) for each in every]))
     rows.append(row("seconds", [each.get("seconds", {}).get("total") for each in every]))
     return rows
+
+
+def differences(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """How much better each classifier is than the first run's on the same test rows; nothing where they are not of the
+    same rows, or no classifiers."""
+    if len(folders) < 2:
+        return []
+    import numpy as np
+
+    from thaw_trainer.evaluation.paired import accuracy_difference, right_rows
+
+    right = [right_rows(folder / "test-predictions.npz") for folder in folders]
+    first = right[0]
+    if first is None or any(each is None or each.keys() != first.keys() for each in right):
+        return []
+    flags = [np.asarray([each[row] for row in first]) for each in right if each is not None]
+    found: list[Any] = [None, *(accuracy_difference(each, flags[0]) for each in flags[1:])]
+    names = [str(folder) for folder in folders]
+    values: dict[str, list[Any]] = {
+        "test accuracy less the first's": [each and each.value for each in found],
+        "  95% interval": [each and [each.low, each.high] for each in found],
+    }
+    return [{"what": what, "runs": dict(zip(names, each, strict=True))} for what, each in values.items()]
 
 
 def notes(results: dict[str, Result]) -> list[str]:

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from typer.testing import CliRunner
 
-from thaw_cli.compare import comparison, notes
+from thaw_cli.compare import comparison, differences, notes
 from thaw_cli.main import app
 
 RUNNER = CliRunner()
@@ -56,3 +58,19 @@ def test_the_table_is_printed_and_a_folder_without_a_run_is_refused(tmp_path: Pa
     assert json.loads(printed.stdout)[0] == {"what": "job", "runs": {str(tmp_path / "one"): "sections"}}
     refused = RUNNER.invoke(app, ["compare", str(tmp_path / "three")])
     assert (refused.exit_code, "no run has ended there" in refused.stderr) == (2, True)
+
+
+def test_classifiers_of_the_same_rows_are_compared_row_by_row(tmp_path: Path) -> None:
+    label = np.arange(200) % 2
+    for name, wrong in (("one", 40), ("two", 20), ("three", 20)):
+        (tmp_path / name).mkdir()
+        said = np.where(np.arange(200) < wrong, 1 - label, label)
+        ids = np.arange(200) + (1000 if name == "three" else 0)
+        np.savez(tmp_path / name / "test-predictions.npz", id=ids, label=label, logits=np.eye(2)[said])
+    what, interval = differences([tmp_path / "one", tmp_path / "two"])
+    assert what["what"] == "test accuracy less the first's"
+    assert list(what["runs"].values()) == [None, pytest.approx(0.1)]
+    low, high = interval["runs"][str(tmp_path / "two")]
+    assert 0.05 < low < 0.1 < high < 0.15
+    assert differences([tmp_path / "one", tmp_path / "three"]) == []
+    assert differences([tmp_path / "one"]) == []
