@@ -9,7 +9,7 @@ from thaw_api.tasks import LIBRARIES, TASKS
 _MODEL_SCHEMES = ("hf", "pkg", "file", "pvc", *LIBRARIES)
 _DATA_SCHEMES = ("pkg", "file", "pvc", "gymnasium")
 _OUTPUT_SCHEMES = ("file", "pvc")
-_LATE_ADAPTERS = ("qlora", "ia3")
+_LATE_ADAPTERS = ("qlora",)
 _FORMATS = {name for task in TASKS.values() for name in task.formats}
 
 

@@ -40,7 +40,7 @@ AVAILABLE = {
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
-    "spec.model.adapter.method": {"lora", "dora"},
+    "spec.model.adapter.method": {"lora", "dora", "ia3"},
     "spec.model.head.margin.method": {"arcface", "cosface"},
     "spec.model.head.reset": {"values", "all"},
     "spec.data.train.format": FORMATS,
@@ -199,7 +199,7 @@ def test_all_that_is_not_available_is_told_at_once() -> None:
     ("path", "value"),
     [
         ("model.uri", "s3://bucket/model"),
-        ("model.adapter.method", "ia3"),
+        ("model.adapter.method", "qlora"),
     ],
 )
 def test_a_trial_may_use_no_more_than_the_job(path: str, value: str) -> None:

@@ -58,7 +58,7 @@ def export_model(task: Task, model: nn.Module, spec: ModelSpec, folder: Path) ->
 
 
 def merge_adapter(model: nn.Module) -> None:
-    """Adds each layer's update to its weight and puts the layer back in its place."""
+    """Puts each layer's update into its weight, and the layer back in its place."""
     for name, layer in adapter_layers(model):
         layer.merge()
         parent, _, key = name.rpartition(".")
@@ -101,6 +101,8 @@ def _config(model: nn.Module, spec: ModelSpec, head: list[str]) -> Any:
     config = copy.copy(configs[NAME])
     config.target_modules = sorted(config.target_modules)
     config.exclude_modules = sorted(config.exclude_modules) if config.exclude_modules else None
+    if getattr(config, "feedforward_modules", None) is not None:
+        config.feedforward_modules = sorted(config.feedforward_modules)
     config.modules_to_save = head or None
     config.inference_mode = True
     if spec.uri.startswith("hf:"):
