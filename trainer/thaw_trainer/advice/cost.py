@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from thaw_trainer.advice.shape import Shape, Stack
 from thaw_trainer.advice.work import Adapters, Part, Work
 
-PROCESS_BYTES = 600_000_000
+PROCESS_BYTES = 800_000_000
 """A worker with torch and transformers, before it has a model."""
 _KEPT_WIDTHS, _KEPT_INNER, _KEPT_GATED = 9, 2, 4
 """What a block keeps of a position: so many times its width (norms, projections, attention), and its inner width."""

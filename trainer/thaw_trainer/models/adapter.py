@@ -1,5 +1,5 @@
 """Adapters: low-rank updates (LoRA, arXiv 2106.09685; DoRA, arXiv 2402.09353) or factors (IA3, arXiv 2205.05638) in the
-layers of any module, by peft.
+layers of any module, by peft. With QLoRA (arXiv 2305.14314) all linear layers of the blocks are held in four bits.
 
 They are injected into the module, not wrapped around it, so all other names stay: an adapter's tensors are in the
 block that their layer is in, and selectors, cache and checkpoints see them there.
@@ -8,7 +8,8 @@ block that their layer is in, and selectors, cache and checkpoints see them ther
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from torch import nn
 from thaw_api.model import DEFAULT_RANK, AdapterSpec, ModelSpec
 from thaw_trainer.errors import MODEL_UNREADABLE, SELECTOR_MATCHES_NOTHING, TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
+from thaw_trainer.models.four_bits import check_library, quantize
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -48,9 +50,12 @@ def with_adapter(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
     layout = find_layout(model, spec.blocks)
     head = set(layout.names(layout.blocks, layout.blocks))
+    four_bits = spec.adapter.method == "qlora"
     layers = _chosen_layers(model, layout, spec.adapter)
+    if four_bits:
+        quantize(model, _layers_of_blocks(model, layout, (nn.Linear,)), f"{_FIELD}.method")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _told_of_four_bits(model, four_bits):
             warnings.simplefilter("ignore")  # what peft finds out by itself, such as that Conv1D is transposed
             inject_adapter_in_model(_peft_config(spec.adapter, model, layers), model, NAME)
     except ValueError as error:  # a rank that the groups of a convolution do not divide, say
@@ -75,7 +80,8 @@ def adapter_key(spec: ModelSpec) -> list[Any]:
         return []
     import peft
 
-    return [spec.adapter.manifest(), peft.__version__]
+    key = [spec.adapter.manifest(), peft.__version__]
+    return [*key, check_library(_FIELD).__version__] if spec.adapter.method == "qlora" else key
 
 
 def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:
@@ -105,6 +111,18 @@ def is_called(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
+@contextmanager
+def _told_of_four_bits(model: Any, holds: bool) -> Iterator[None]:
+    """peft goes by a mark of transformers' own quantized models."""
+    if holds:
+        model.is_loaded_in_4bit = True
+    try:
+        yield
+    finally:
+        if holds:
+            del model.is_loaded_in_4bit
+
+
 def _peft_config(adapter: AdapterSpec, model: nn.Module, layers: Sequence[str]) -> "PeftConfig":
     from peft import IA3Config, LoraConfig
 
@@ -131,9 +149,13 @@ def _chosen_layers(model: nn.Module, layout: Layout, adapter: AdapterSpec) -> li
     the family, which are keys, values and what feeds forward."""
     from transformers.pytorch_utils import Conv1D
 
-    linear, targets = (nn.Linear, Conv1D), adapter.targets
-    convolutions = (nn.Conv2d,) if adapter.method == "ia3" else (nn.Conv1d, nn.Conv2d)
+    four_bits, targets = adapter.method == "qlora", adapter.targets
+    linear = (nn.Linear,) if four_bits else (nn.Linear, Conv1D)
+    convolutions = () if four_bits else (nn.Conv2d,) if adapter.method == "ia3" else (nn.Conv1d, nn.Conv2d)
     found = _layers_of_blocks(model, layout, linear if targets is None else (*linear, *convolutions))
+    if four_bits and not found:
+        message = f"{type(model).__name__} has no linear layer in its blocks that can be held in four bits"
+        raise TrainerError(SELECTOR_MATCHES_NOTHING, message, f"{_FIELD}.method")
     if targets is None:
         if not found:
             message = f"{type(model).__name__} has no linear layer in its blocks; name others in targets"
