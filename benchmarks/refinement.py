@@ -64,7 +64,8 @@ def main() -> None:
             f"{name:12} {len(result['trials']):6} {best:10.4f} {result['test']['accuracy']:7.4f}  "
             f"{low:.4f} to {high:.4f}  {json.dumps(made) if made else ''}"
         )
-        figures.append({"job": name, "test": result["test"], "interval": [low, high], "best": result["best"], **made})
+        told_of = {"job": name, "test": result["test"], "interval": [low, high], "best": result["best"]}
+        figures.append(told_of | made)
     save(RESULT, {"trials": asked.trials, "jobs": figures})
 
 

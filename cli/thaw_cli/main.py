@@ -57,6 +57,31 @@ def plan(file: Manifest, overrides: Overrides = None, fmt: Output = "text") -> N
 
 
 @app.command()
+def models(
+    task: Annotated[str | None, typer.Argument(help="A task, such as text-classification.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Option("-f", help="A manifest, instead of a task.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows that are trained on.")] = None,
+    length: Annotated[float | None, typer.Option(help="Tokens of a row, or seconds of a sound.")] = None,
+    target_length: Annotated[int | None, typer.Option(help="Tokens of a target that is written.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Epochs; 3 when not given.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of a step; 32 when not given.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory, such as 16Gi; what is free when not given.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or gpu of this machine, t4, l4, a10, a100, h100 or h200.")] = "cpu",
+    teraflops: Annotated[float | None, typer.Option(help="What the device computes, instead of measuring.")] = None,
+    time: Annotated[str, typer.Option(help="What a trial may take, such as 30m.")] = "1h",
+    overrides: Overrides = None,
+    fmt: Output = "text",
+) -> None:
+    """Propose models to start from, with the memory and the time that each would take. Exit status 2 when an option is
+    wrong."""
+    from thaw_cli.models import propose_models
+    from thaw_trainer.advice.question import Question
+
+    question = Question(task, rows, length, target_length, epochs, batch_size, memory, device, teraflops, time)
+    raise typer.Exit(propose_models(question, file, overrides or [], fmt))
+
+
+@app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Output folders of runs that have ended.", show_default=False)],
     fmt: Output = "text",

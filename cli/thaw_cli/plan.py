@@ -76,7 +76,8 @@ def _adapter(adapter: dict[str, Any] | None) -> list[str]:
     if adapter is None:
         return []
     size = f"{adapter['parameters']:,} parameters in {adapter['tensors']} tensors"
-    return [f"adapter {adapter['method']} of rank {adapter['rank']}: {size}; all else below the head is fixed"]
+    rank = f" of rank {adapter['rank']}" if "rank" in adapter else ""
+    return [f"adapter {adapter['method']}{rank}: {size}; all else below the head is fixed"]
 
 
 def _cache(cache: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ from thaw_api.tasks import LIBRARIES, TASKS
 _MODEL_SCHEMES = ("hf", "pkg", "file", "pvc", *LIBRARIES)
 _DATA_SCHEMES = ("pkg", "file", "pvc", "gymnasium")
 _OUTPUT_SCHEMES = ("file", "pvc")
-_LATE_ADAPTERS = ("qlora", "ia3")
 _FORMATS = {name for task in TASKS.values() for name in task.formats}
 
 
@@ -19,7 +18,8 @@ def unavailable_fields(spec: FineTuneJobSpec) -> list[FieldError]:
     used = [
         (spec.task not in TASKS, f"task={spec.task}"),
         (_scheme(spec.model.uri) not in _MODEL_SCHEMES, f"model.uri={_scheme(spec.model.uri)}:"),
-        (method in _LATE_ADAPTERS, f"model.adapter.method={method}"),
+        (method == "qlora" and spec.training.sharding == "full", "training.sharding=full with qlora"),
+        (method == "qlora" and spec.training.compile, "training.compile=true with qlora"),
         (spec.search.algorithm.name == "gp", "search.algorithm.name=gp"),
         (spec.search.scheduler.name in ("median", "pbt"), f"search.scheduler.name={spec.search.scheduler.name}"),
         (spec.cluster.workers is not None and spec.cluster.workers.min is not None, "cluster.workers.min"),

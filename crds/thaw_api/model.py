@@ -1,10 +1,10 @@
 """`spec.model`: the pretrained model that the job starts from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, SchemaModel, ShortText
+from thaw_api.schema_model import CLAIM_URI, FILE_IS_LOCAL, CelRule, SchemaModel, ShortText
 
 ModelUri = Annotated[
     str,
@@ -39,20 +39,37 @@ class HeadSpec(SchemaModel):
     """How identities are told apart in training (face-recognition only); absent: arcface."""
 
 
+DEFAULT_RANK = 8
+_NOT_OF_IA3 = ("rank", "alpha", "dropout")
+_OF_LOW_RANK = "ia3 has no {}; lora, qlora and dora have"
+
+
 class AdapterSpec(SchemaModel):
     """A parameter-efficient adapter (peft) that is trained, with the head, instead of the model's own tensors."""
 
     method: Literal["lora", "qlora", "dora", "ia3"]
     """The adapter's method."""
-    rank: int = Field(default=8, ge=1, le=1024)
-    """Rank of the low-rank update."""
+    rank: int | None = Field(default=None, ge=1, le=1024)
+    """Rank of the low-rank update (not of ia3); absent: 8."""
     alpha: float | None = Field(default=None, gt=0, le=65536)
-    """Scale of the update; absent: twice the rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input."""
+    """Scale of the update (not of ia3); absent: twice the rank."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout on the adapter's input (not of ia3); absent: 0."""
     targets: list[ShortText] | None = Field(default=None, min_length=1, max_length=64)
     """Names of the layers that get an adapter, or ends of names, such as query or attention.dense; absent: every
-    linear layer of the blocks."""
+    linear layer of the blocks, and with ia3 those that peft names for the model's family, if it does."""
+
+    cel_rules = tuple(
+        CelRule(f"self.method != 'ia3' || !has(self.{name})", _OF_LOW_RANK.format(name), field_path=f".{name}")
+        for name in _NOT_OF_IA3
+    )
+
+    @field_validator(*_NOT_OF_IA3)
+    @classmethod
+    def _is_of_the_method(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("method") == "ia3":
+            raise ValueError(_OF_LOW_RANK.format(info.field_name))
+        return value
 
 
 class ModelSpec(SchemaModel):

@@ -163,12 +163,13 @@ def cluster() -> Spec:
 
 def specs() -> Spec:
     """A spec that both the models and the apiserver take."""
-    adapter = some(
-        {"method": st.sampled_from(["lora", "ia3"])},
+    targets = st.lists(WORDS, min_size=1, max_size=2)
+    adapter = some({"method": st.just("ia3")}, targets=targets) | some(
+        {"method": st.sampled_from(["lora", "qlora", "dora"])},
         rank=st.integers(1, 9),
         alpha=st.floats(1, 9),
         dropout=st.floats(0, 0.9),
-        targets=st.lists(WORDS, min_size=1, max_size=2),
+        targets=targets,
     )
     data = some(
         {"train": source()},

@@ -1,4 +1,4 @@
-"""Each CEL rule refuses what it should, and takes the nearest manifest that is right."""
+"""Each CEL rule refuses what it should, and takes the nearest manifest that is right. Most of it is one table."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ RANGE = {"min": 0.1, "max": 0.2}
 SECRET = {"name": "token", "key": "token"}
 ONE_STEP: dict[str, Any] = {"every": {"steps": 1}}
 CASES = [
+    *(
+        Case(
+            "spec.model.adapter",
+            f"ia3 has no {name}; lora, qlora and dora have",
+            {"model.adapter": {"method": "ia3", name: value}},
+            {"model.adapter": {"method": "lora", name: value}},
+        )
+        for name, value in (("rank", 4), ("alpha", 4.0), ("dropout", 0.1))
+    ),
     Case(
         "spec",
         "training.batchSize must be a multiple of cluster.workersPerTrial x training.gradientAccumulation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from tests.run.workspace import Workspace, make_workspace
+from tests.unit.tiny_models import save_pretrained
 
 EPOCHS = 4
 
@@ -114,3 +116,27 @@ def test_a_trial_in_a_used_slot_has_the_loss_curve_of_a_fresh_process(searched: 
     for used, alone in zip(in_used_slot, in_fresh_process, strict=True):
         assert used["train_losses"] == alone["train_losses"]
         assert used["metrics"] == alone["metrics"]
+
+
+def test_the_model_itself_is_searched_and_the_better_one_exported(workspace: Workspace) -> None:
+    save_pretrained(workspace.folder / "other", "distilbert")
+    models = ["file:model", "file:other"]
+    workspace.write(
+        freezing={"preset": "last-n", "depth": 1},
+        search={
+            "objective": {"metric": "loss"},
+            "algorithm": {"name": "grid"},
+            "parallel": 1,
+            "parameters": [{"path": "model.uri", "choice": {"values": models}}],
+        },
+    )
+    outcome = workspace.thaw("run")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    result = workspace.result()
+    assert [trial["parameters"]["model.uri"] for trial in result["trials"]] == models
+    assert {trial["state"] for trial in result["trials"]} == {"succeeded"}
+    best = min(result["trials"], key=lambda trial: trial["metrics"]["loss"])
+    assert result["best"]["parameters"] == best["parameters"]
+    exported = json.loads((workspace.output / "model" / "config.json").read_text(encoding="utf-8"))
+    families = dict(zip(models, ["bert", "distilbert"], strict=True))
+    assert exported["model_type"] == families[best["parameters"]["model.uri"]]

@@ -30,6 +30,7 @@ OUTPUT_NOT_WRITABLE = "OutputNotWritable"
 OUTPUT_OF_ANOTHER_JOB = "OutputOfAnotherJob"
 NOT_ENOUGH_CORES = "NotEnoughCores"
 PREFIX_NOT_CACHEABLE = "PrefixNotCacheable"
+LIBRARY_MISSING = "LibraryMissing"
 DRIVER_ERROR = "DriverError"
 
 

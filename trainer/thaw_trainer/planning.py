@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw_api.job import FineTuneJobSpec
-from thaw_api.model import AdapterSpec
+from thaw_api.model import DEFAULT_RANK, AdapterSpec
 from thaw_api.search_space import objective, trial_count
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
@@ -101,7 +101,8 @@ def _adapter(adapter: AdapterSpec | None, layout: Layout) -> dict[str, Any] | No
         return None
     names = layout.names(-1, layout.blocks - 1)
     size = {"parameters": _count(layout, names), "tensors": len(names)}
-    return {"method": adapter.method, "rank": adapter.rank} | size
+    rank = {} if adapter.method == "ia3" else {"rank": adapter.rank or DEFAULT_RANK}
+    return {"method": adapter.method} | rank | size
 
 
 def _whole(layout: Layout, place: int) -> int:

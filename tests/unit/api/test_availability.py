@@ -13,7 +13,6 @@ from thaw_api.freezing import HAS_DEPTH
 from thaw_api.structural_schema import Schema, walk
 
 UNAVAILABLE: list[tuple[str, dict[str, Any], str]] = [
-    ("adapter", {"model.adapter": {"method": "qlora"}}, "spec.model.adapter.method"),
     ("elastic workers", {"cluster.workers": {"min": 1, "max": 2}}, "spec.cluster.workers.min"),
 ]
 """Blocks; single values of a choice are found in the schema, below."""
@@ -40,7 +39,7 @@ AVAILABLE = {
     },
     "spec.model.init": {"pretrained", "random"},
     "spec.model.dtype": {"float32", "bfloat16"},
-    "spec.model.adapter.method": {"lora", "dora"},
+    "spec.model.adapter.method": {"lora", "qlora", "dora", "ia3"},
     "spec.model.head.margin.method": {"arcface", "cosface"},
     "spec.model.head.reset": {"values", "all"},
     "spec.data.train.format": FORMATS,
@@ -191,6 +190,13 @@ def test_data_from_elsewhere_is_not_available_yet(name: str, scheme: str) -> Non
     assert error == FieldError(f"spec.data.{name}.uri", f"not available yet: data.{name}.uri={scheme}:")
 
 
+@pytest.mark.parametrize(("name", "value", "told"), [("sharding", "full", "full"), ("compile", True, "true")])
+def test_a_model_in_four_bits_is_neither_divided_nor_compiled_yet(name: str, value: Any, told: str) -> None:
+    (error,) = errors_of({"model.adapter": {"method": "qlora"}, f"training.{name}": value})
+    assert str(error) == f"spec.training.{name}: not available yet: training.{name}={told} with qlora"
+    assert errors_of({"model.adapter": {"method": "lora"}, f"training.{name}": value}) == []
+
+
 def test_all_that_is_not_available_is_told_at_once() -> None:
     changes = {key: value for _, block, _ in UNAVAILABLE for key, value in block.items()}
     paths = {error.path for error in errors_of(changes)}
@@ -201,7 +207,7 @@ def test_all_that_is_not_available_is_told_at_once() -> None:
     ("path", "value"),
     [
         ("model.uri", "s3://bucket/model"),
-        ("model.adapter.method", "ia3"),
+        ("model.uri", "job://other"),
     ],
 )
 def test_a_trial_may_use_no_more_than_the_job(path: str, value: str) -> None:

@@ -59,7 +59,8 @@ def test_there_are_defaults_elsewhere() -> None:
     assert NODES["spec.training.epochs"]["default"] == 3
     assert NODES["spec.training"]["default"] == {}
     assert "default" not in NODES["spec.model.adapter"]
-    assert NODES["spec.model.adapter.rank"]["default"] == 8
+    assert "default" not in NODES["spec.model.head.margin"]
+    assert NODES["spec.model.head.margin.scale"]["default"] == 64
 
 
 def test_nothing_grows_without_bound() -> None:

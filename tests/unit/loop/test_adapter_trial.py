@@ -20,11 +20,13 @@ from thaw_api.tasks import TASKS
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.freezing.schedule import resolve_schedule
 from thaw_trainer.loop.pristine import pristine_model
+from thaw_trainer.models.adapter import is_adapters
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LORA: dict[str, Any] = {"model.adapter": {"method": "lora", "rank": 2, "dropout": 0.1}}
 DORA: dict[str, Any] = {"model.adapter": {"method": "dora", "rank": 2}}
-METHODS = [pytest.param(LORA, id="lora"), pytest.param(DORA, id="dora")]
+IA3: dict[str, Any] = {"model.adapter": {"method": "ia3"}}
+METHODS = [pytest.param(LORA, id="lora"), pytest.param(DORA, id="dora"), pytest.param(IA3, id="ia3")]
 TOP: dict[str, Any] = {"freezing": {"preset": "last-n", "depth": 2}, "training.epochs": 2}
 RESTORING: dict[str, Any] = {
     "freezing": {
@@ -64,7 +66,7 @@ def test_each_phase_moves_the_adapters_of_its_blocks_and_the_head(
         moved = {name for name in pristine if not torch.equal(before[name], after[name])}
         assert moved == phases[report["phase"]]
         before = after
-    base = {name for name in pristine if ".lora_" not in name and not name.startswith(("classifier", "bert.pooler"))}
+    base = {name for name in pristine if not is_adapters(name) and not name.startswith(("classifier", "bert.pooler"))}
     assert len(base) == 3 * 16 + 5
     assert all(torch.equal(pristine[name], before[name]) for name in base)
 

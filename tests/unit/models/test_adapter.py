@@ -21,7 +21,7 @@ from thaw_trainer.models.sequence_classifier import build_empty
 
 WITHOUT_LINEAR_LAYERS = "squeezebert"
 """Its layers are convolutions."""
-METHODS = ("lora", "dora")
+METHODS = ("lora", "dora", "ia3")
 
 
 def model_spec(method: str = "lora", **adapter: Any) -> ModelSpec:
@@ -36,14 +36,20 @@ def adapted(family: str = "bert", method: str = "lora", **adapter: Any) -> nn.Mo
 
 
 def shake(model: nn.Module) -> None:
-    """As if it had been trained: B is no longer zero."""
+    """As if it had been trained: B is no longer zero, no factor one."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if ".lora_B." in name:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-            if ".lora_magnitude_vector." in name:
+            if ".lora_magnitude_vector." in name or ".ia3_l." in name:
                 tensor.mul_(1 + 0.1 * torch.rand(tensor.shape, generator=generator))
+
+
+def first_moved(layer: Any) -> nn.Parameter:
+    """The tensor of a layer's adapter whose gradient is not zero from the first step on."""
+    tensor: nn.Parameter = layer.ia3_l["default"] if hasattr(layer, "ia3_l") else layer.lora_B["default"].weight
+    return tensor
 
 
 def names_of_layers(model: nn.Module) -> list[str]:
@@ -106,7 +112,7 @@ def test_it_changes_nothing_before_it_is_trained_and_every_layer_of_it_is_used(f
     unused = [
         name
         for name, layer in adapter_layers(model)
-        if layer.lora_B["default"].weight.grad is None or not layer.lora_B["default"].weight.grad.abs().sum()
+        if (first_moved(layer).grad is None or not first_moved(layer).grad.abs().sum())  # type: ignore[union-attr]
     ]
     assert unused == []
 
@@ -287,6 +293,7 @@ def test_a_bfloat16_model_has_an_adapter_in_float32_and_a_head_in_bfloat16() -> 
 
 def test_every_setting_is_in_the_key() -> None:
     variants: list[dict[str, Any]] = [{}, {"rank": 4}, {"alpha": 3.0}, {"dropout": 0.1}, {"targets": ["query"]}]
-    keys = [adapter_key(model_spec(**variant)) for variant in variants] + [adapter_key(model_spec("dora"))]
+    keys = [adapter_key(model_spec(**variant)) for variant in variants]
+    keys += [adapter_key(model_spec(method)) for method in METHODS[1:]]
     assert len({str(key) for key in keys}) == len(keys)
     assert adapter_key(ModelSpec(uri="file:model")) == []

@@ -29,7 +29,8 @@ FAMILIES = ("bert", "gpt2", "roberta", "distilbert", "llama", "deberta-v2")
 def exported(root: Path, family: str, **adapter: Any) -> tuple[torch.Tensor, Path, TinyJob]:
     """What a model with a trained adapter says, and the folder that it was exported to."""
     tiny = TinyJob(root / "job", family=family)
-    spec = tiny.spec({"model.adapter": {"rank": 2, **adapter}})
+    rank = {} if adapter["method"] == "ia3" else {"rank": 2}
+    spec = tiny.spec({"model.adapter": rank | adapter})
     task = tiny.task(spec)
     model = pristine_model(task, spec).eval()
     shake(model)

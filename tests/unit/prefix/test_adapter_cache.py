@@ -13,9 +13,10 @@ from tests.unit.tiny_jobs import GRADUAL, TinyJob
 
 LORA: dict[str, Any] = {"model.adapter": {"method": "lora", "rank": 2, "dropout": 0.2}}
 DORA: dict[str, Any] = {"model.adapter": {"method": "dora", "rank": 2}}
+IA3: dict[str, Any] = {"model.adapter": {"method": "ia3"}}
 
 
-@pytest.mark.parametrize("adapter", [LORA, DORA], ids=["lora", "dora"])
+@pytest.mark.parametrize("adapter", [LORA, DORA, IA3], ids=["lora", "dora", "ia3"])
 @pytest.mark.parametrize(
     ("schedule", "blocks"),
     [

@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
 from thaw_trainer.errors import MODEL_UNREADABLE, TrainerError
 from thaw_trainer.freezing.known_blocks import known_blocks, known_stages
@@ -113,7 +114,7 @@ def find_layout(model: nn.Module, listed: Sequence[str] | None = None) -> Layout
     place, size, kind, aliases, fixed = {}, {}, {}, {}, {}
     for name, tensor in model.named_parameters():
         if not tensor.requires_grad:
-            fixed[name] = tensor.numel()
+            fixed[name] = _numbers(tensor)
             continue
         names = names_of[id(tensor)]
         place[name] = min(places[each] for each in names)
@@ -238,6 +239,12 @@ def _places(names: list[str], stacks: list[_Stack], kinds: dict[str, frozenset[s
 def _above(stack: _Stack, head: int) -> int:
     """The place of what follows a stack: the head, or between two stacks the block below."""
     return head if stack.last + 1 == head else stack.last
+
+
+def _numbers(tensor: Tensor) -> int:
+    """Numbers of a tensor, of which one that is held in four bits has two in a byte."""
+    state = getattr(tensor, "quant_state", None)
+    return tensor.numel() if state is None else int(prod(state.shape))
 
 
 def _is_inside(name: str, module: str) -> bool:

@@ -10,6 +10,7 @@ from thaw_api.training import OptimizerSpec
 from thaw_trainer.freezing.layout import Layout
 from thaw_trainer.freezing.schedule import Phase
 from thaw_trainer.loop.sharding import placed_like
+from thaw_trainer.models.adapter import is_factor
 
 
 def phase_optimizer(
@@ -24,7 +25,8 @@ def phase_optimizer(
 
     Tensors that `previous` has state of keep it, thawed ones start fresh. State of tensors that only another turn
     trains is held, and not stepped, where the phase keeps moments. Each group's peak rate is in `peak_lr`. Weight decay
-    acts on tensors of two dimensions and more that are neither norms nor biases.
+    acts on tensors of two dimensions and more that are neither norms nor biases, nor factors (ia3), which change
+    nothing where they are one and not where they are zero.
     """
     train, waiting = phase.trained_in(turn), phase.with_moments(turn)
     named = ((name, tensor) for name, tensor in model.named_parameters() if name in train)
@@ -42,7 +44,7 @@ def phase_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     weight_decay = spec.weight_decay if phase.weight_decay is None else phase.weight_decay
     for name, tensor in named:
-        plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"}
+        plain = tensor.ndim < 2 or layout.kind[name] & {"norm", "bias"} or is_factor(name)
         groups.setdefault((phase.lr[name], 0.0 if plain else weight_decay), []).append(tensor)
     first, second = spec.betas or (0.9, 0.999)
     own = {"momentum": spec.momentum} if spec.name == "sgd" else {"betas": (first, second), "eps": spec.eps}

@@ -16,6 +16,7 @@ from torch import nn
 from thaw_api.model import ModelSpec
 from thaw_trainer.freezing.layout import find_layout
 from thaw_trainer.models.adapter import NAME, adapter_layers
+from thaw_trainer.models.four_bits import dequantize, is_four_bits, numbers_of
 from thaw_trainer.tasks.protocol import Finishes, Task
 
 FOLDER = "adapter"
@@ -58,12 +59,26 @@ def export_model(task: Task, model: nn.Module, spec: ModelSpec, folder: Path) ->
 
 
 def merge_adapter(model: nn.Module) -> None:
-    """Adds each layer's update to its weight and puts the layer back in its place."""
+    """Puts each layer's update into its weight, and the layer back in its place."""
     for name, layer in adapter_layers(model):
-        layer.merge()
+        if is_four_bits(layer.get_base_layer()):
+            _merge_four_bits(layer)
+        else:
+            layer.merge()
         parent, _, key = name.rpartition(".")
         setattr(model.get_submodule(parent), key, layer.get_base_layer())
     del model.peft_config
+    dequantize(model)
+
+
+def _merge_four_bits(layer: Any) -> None:
+    """Adds an update to what a layer of four bits computes with; peft would round the sum to four bits again."""
+    base = layer.get_base_layer()
+    update = layer.get_delta_weight(NAME)
+    plain = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    plain.weight = nn.Parameter((numbers_of(base) + update).to(base.compute_dtype), requires_grad=False)
+    plain.bias = base.bias
+    layer.base_layer = plain.train(base.training)
 
 
 def head_modules(model: nn.Module, head: list[str]) -> list[str] | str:
@@ -101,6 +116,8 @@ def _config(model: nn.Module, spec: ModelSpec, head: list[str]) -> Any:
     config = copy.copy(configs[NAME])
     config.target_modules = sorted(config.target_modules)
     config.exclude_modules = sorted(config.exclude_modules) if config.exclude_modules else None
+    if getattr(config, "feedforward_modules", None) is not None:
+        config.feedforward_modules = sorted(config.feedforward_modules)
     config.modules_to_save = head or None
     config.inference_mode = True
     if spec.uri.startswith("hf:"):
