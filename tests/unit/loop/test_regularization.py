@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tests.unit.prefix.sites import site
 from tests.unit.tiny_jobs import GRADUAL, NO_DROPOUT, Killed, TinyJob, die_after, labelled_texts, run
 from tests.unit.tiny_models import FAMILIES, family_model, token_ids
 from thaw_api.job import FineTuneJobSpec
@@ -252,6 +253,21 @@ def test_frozen_blocks_are_not_skipped(still: TinyJob, tmp_path: Path) -> None:
         still.spec(PLAIN | {"training.regularization": {"stochasticDepth": 0.9}}), str(tmp_path / "skips")
     )
     assert whole.losses[0] != skips.losses[0]
+
+
+# With the prefix cache.
+
+
+def test_a_regularized_trial_that_replays_its_prefix_trains_the_same_bits(tmp_path: Path) -> None:
+    tiny = TinyJob(tmp_path)
+    asked = {"emaDecay": 0.9, "l2Sp": 1.0, "rDrop": 1.0, "stochasticDepth": 0.3, "dropout": 0.2}
+    changes = {"freezing": {"preset": "last-n", "depth": 2, "cache": {"mode": "always"}}, "training.epochs": 3}
+    spec = tiny.spec(changes | {"training.regularization": asked})
+    plain = run(tiny.task(spec), spec, tmp_path / "plain")
+    cached = run(tiny.task(spec), spec, tmp_path / "cached", prefix=site(tiny, spec, tmp_path / "cache"))
+    assert cached.reports[-1]["prefix"]["hits"] > 0
+    assert cached.losses == plain.losses
+    assert cached.metrics == plain.metrics
 
 
 # Classes that count alike.
