@@ -3,7 +3,7 @@ computes average precision, and that must be what result.json says. Beside it, w
 
     python check.py out out-scratch
 
-- bright parts: what is brighter than its surroundings, as connected components, with the label of the training part
+- bright parts: what is lighter than its surroundings, as connected components, with the label of the training part
   whose outline is most alike;
 - not fine-tuned: the pretrained model, which has other labels: only its boxes count.
 """
@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 from torchmetrics.detection import MeanAveragePrecision
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
+from transformers.utils import logging as transformers_logging
 
 HERE = Path(__file__).resolve().parent
 SAME = 1e-4
@@ -67,7 +68,7 @@ def by_model(folder: Path, of: Scenes) -> list[Found]:
 
 
 def parts(picture: Image.Image) -> list[tuple[list[float], np.ndarray, float]]:
-    """Box, outline [side * side] and contrast of what is brighter than its surroundings."""
+    """Box, outline [side * side] and contrast of what is lighter than its surroundings."""
     grey = np.asarray(picture.convert("L"), dtype=float)
     lifted = ndimage.gaussian_filter(grey, SMOOTH) - ndimage.gaussian_filter(grey, WIDE)
     marked, _ = ndimage.label(lifted > lifted.std())
@@ -129,6 +130,7 @@ def unlabelled(found: list[Found]) -> list[Found]:
 
 def main(outs: list[Path]) -> int:
     """Prints the metrics; the exit status is 1 if those of a model are not what result.json says."""
+    transformers_logging.disable_progress_bar()
     test = scenes(HERE / "data" / "night-test")
     print(f"{len(test.pictures)} scenes, {sum(len(each['labels']) for each in test.objects)} objects")
     print("                     map     map50   map of the boxes, whatever their labels")
