@@ -20,7 +20,7 @@ def render(name: str, **values: Any) -> str:
     )
     filters: tuple[Callable[..., str], ...] = (
         *(wording.number, wording.exact, wording.count, wording.share, wording.duration),
-        *(wording.clean, wording.shortened, markdown.plain, markdown.code, markdown.block),
+        *(wording.clean, wording.shortened, wording.in_words, markdown.plain, markdown.code, markdown.block),
     )
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template(name).render(**values)

@@ -1,6 +1,7 @@
 """How numbers, times and names are written for people: the report and the model card share it."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,11 @@ def made_by() -> str:
         return f"thaw {version('thaw')}"
     except PackageNotFoundError:
         return "thaw (from a source tree)"
+
+
+def in_words(name: str) -> str:
+    """A fact's name as people write it: `tooLongTrain` becomes `Too long train`."""
+    return re.sub(r"(?<=[a-z])([A-Z])", lambda found: f" {found[1].lower()}", name[:1].upper() + name[1:])
 
 
 def refined_texts(told: dict[str, Any]) -> dict[str, str]:
