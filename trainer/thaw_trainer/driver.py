@@ -124,7 +124,8 @@ def _run(job: FineTuneJob, site: Site, output: OutputFolder, observer: Observer,
             from thaw_trainer.search.refinement import refine
 
             with watch.stage("refine"):
-                chosen = refine(job.spec, best, ledger.ranked()[1:], prepared, exchange, output, observer)
+                others = [record for record in ledger.ranked() if record is not best]
+                chosen = refine(job.spec, best, others, prepared, exchange, output, observer)
             final = _test_and_export(chosen, exchange, output) | {"refined": chosen.told}
             watch.seconds |= final.pop("seconds")
             observer(BestTested(final["test"]["metrics"], final["test"]["rows"]))

@@ -57,7 +57,7 @@ def refine(
     """The best trial, or what `search.soup` or `search.refit` makes of it.
 
     Args:
-        others: the next best trials whose checkpoints are there, the better first.
+        others: the other trials that have ended, the better first; of as many as `search.soup` the checkpoints are there.
 
     Raises:
         TrainerError: what a trial raises.
@@ -84,8 +84,9 @@ def _stirred(
     output: OutputFolder,
 ) -> Chosen:
     """The soup, when it is better; only trials of the same model and rows can be averaged."""
+    assert spec.search.soup is not None
     members = []
-    for record in (best, *others):
+    for record in (best, *others)[: spec.search.soup]:
         other, report = trial_spec(spec, record.parameters), record.best_report()
         if report is not None and other.model == chosen.trial.model and other.data == chosen.trial.data:
             file = Checkpoints(output.checkpoints(record.name)).best_file(report["epoch"])
