@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -29,6 +31,15 @@ def test_most_of_the_wrong_labels_are_at_the_top_of_the_list() -> None:
     top = found.order[: int(np.ceil(0.05 * len(labels)))]
     assert wrong[top].sum() > 0.8 * wrong.sum()
     assert found.count == pytest.approx(wrong.sum(), rel=0.5)
+
+
+def test_rows_are_ranked_and_counted_as_cleanlab_does() -> None:
+    pixels, labels, _ = digits_with_errors()
+    shares = cross_validated_shares(pixels, labels, 10)
+    found = find_label_errors(shares, labels)
+    quality = get_label_quality_scores(labels, shares, method="self_confidence")
+    assert found.order.tolist() == np.argsort(quality, kind="stable").tolist()
+    assert found.count == find_label_issues(labels, shares, filter_by="confident_learning").sum()
 
 
 def test_shares_are_as_good_as_those_of_another_logistic_regression() -> None:

@@ -57,7 +57,7 @@ def refine(
     """The best trial, or what `search.soup` or `search.refit` makes of it.
 
     Args:
-        others: the other trials that have ended, the better first; of as many as `search.soup` the checkpoints are there.
+        others: the other trials that have ended, the better first; of as many as `search.soup` checkpoints are there.
 
     Raises:
         TrainerError: what a trial raises.
