@@ -48,7 +48,8 @@ quickstart: setup ## Fine-tune MiniLM on the standard library's docstrings: a mo
 .PHONY: test
 test: setup lint ## Run all tests; builds Kubernetes from Go modules the first time (20 minutes), then takes about 20.
 	$(MAKE) --no-print-directory -C examples/quickstart data PYTHON=$(abspath $(BIN))/python
-	$(BIN)/python -m pytest tests/unit tests/api tests/run tests/cluster
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest tests/api tests/run tests/cluster
 
 .PHONY: lint
 lint: setup ## Check format, types, import rules and generated files.
