@@ -3,6 +3,7 @@
 A step is written `{name: {option: value}}`. Which task has which is said in `tasks.py`.
 """
 
+from string import Formatter
 from typing import Any, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
@@ -17,6 +18,38 @@ class Resize(SchemaModel):
 
     size: int = Field(ge=8, le=4096)
     """Height and width in pixels."""
+
+
+class Template(SchemaModel):
+    """Makes a column of text of others."""
+
+    column: str = Field(min_length=1, max_length=253)
+    """Name of the new column; one of that name is replaced."""
+    text: str = Field(min_length=1, max_length=4096)
+    """Text with columns in braces, such as "{title}. {body}"; a brace itself is written twice. A row in which one of
+    them is missing lacks the new one too."""
+
+    @model_validator(mode="after")
+    def _names_columns(self) -> "Template":
+        try:
+            parts = list(Formatter().parse(self.text))
+        except ValueError as error:
+            raise ValueError(f"text {self.text!r} is no template: {error}") from error
+        names = [name for _, name, _, _ in parts if name is not None]
+        if not names or not all(names):
+            raise ValueError(f"text {self.text!r} names no column: write one in braces, such as {{title}}")
+        if any(form or conversion for _, _, form, conversion in parts):
+            raise ValueError(f"text {self.text!r} may have names in braces, and nothing else")
+        return self
+
+
+class Derive(SchemaModel):
+    """Makes a column by an expression over others, in SQL; of one row at a time."""
+
+    column: str = Field(min_length=1, max_length=253)
+    """Name of the new column; one of that name is replaced."""
+    expression: str = Field(min_length=1, max_length=4096)
+    """Such as CASE WHEN stars > 3 THEN 'good' ELSE 'poor' END."""
 
 
 class Windows(SchemaModel):
@@ -142,9 +175,10 @@ class RandomErasing(SchemaModel):
 Steps: TypeAlias = dict[str, type[SchemaModel]]
 """Steps by name."""
 
+COLUMN_FEATURES: Steps = {"template": Template, "derive": Derive}
 QUESTION_FEATURES: Steps = {"windows": Windows}
-SUMMARY_FEATURES: Steps = {"instruction": Instruction}
-TRANSLATION_FEATURES: Steps = {"instruction": Instruction, "languages": Languages}
+SUMMARY_FEATURES: Steps = COLUMN_FEATURES | {"instruction": Instruction}
+TRANSLATION_FEATURES: Steps = COLUMN_FEATURES | {"instruction": Instruction, "languages": Languages}
 SPEECH_FEATURES: Steps = {"duration": Duration, "languages": Languages}
 SOUND_CUTS: Steps = {"cut": Cut}
 IMAGE_FEATURES: Steps = {"resize": Resize}

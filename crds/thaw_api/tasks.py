@@ -8,6 +8,7 @@ from thaw_api.cleaning import CLEANING
 from thaw_api.labels import LabelKind
 from thaw_api.steps import (
     BOX_AUGMENTATION,
+    COLUMN_FEATURES,
     IMAGE_AUGMENTATION,
     IMAGE_FEATURES,
     QUESTION_FEATURES,
@@ -112,6 +113,7 @@ TASKS: dict[str, TaskEntry] = {
         objective="accuracy",
         formats=("csv", "tsv", "jsonl", "parquet", "dataset"),
         optional_columns=("textPair",),
+        features=COLUMN_FEATURES,
         classifies=True,
         reads_tokens=True,
         kinds={
@@ -173,6 +175,7 @@ TASKS: dict[str, TaskEntry] = {
         objective="loss",
         formats=("text", "csv", "tsv", "jsonl", "parquet"),
         strategies=("bucket", "pad", "pack"),
+        features=COLUMN_FEATURES,
         reads_tokens=True,
         refits=False,
         shares_steps=False,

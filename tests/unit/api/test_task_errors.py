@@ -118,7 +118,7 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"task": "summarization", "data.features": [{"languages": {"source": "en", "target": "fr"}}]},
         "data.features[0].languages",
-        "task summarization has no such step; it has instruction",
+        "task summarization has no such step; it has template, derive, instruction",
     ),
     ({"training.ppo": {}}, "training.ppo", f"{TEXT} has no agent; reinforcement-learning has"),
     ({"evaluation.episodes": 3}, "evaluation.episodes", f"{TEXT} has no agent; reinforcement-learning has"),

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thaw_api.data import DataSource, DataSpec
+from thaw_api.steps import COLUMN_FEATURES
 from thaw_trainer.data.holding_out import held_out_rows, refuse_groups_that_span
 from thaw_trainer.data.rows import BadRow, LeftOut, Rows
 from thaw_trainer.data.store import Made
@@ -139,6 +140,10 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
         roles = reader.roles_of(data, opened["train"].table)
         texts = [role for role in roles if role in reader.texts]
         opened, cleaning = clean_sources(data, opened, roles, texts, reader.of_files)
+    if any(name in COLUMN_FEATURES for step in data.features or () for name in step):
+        from thaw_trainer.cleaning.derived import derive_columns  # as above
+
+        opened = derive_columns(data, opened)
     left_out = LeftOut(data)
     found = {name: usable(data, reader, rows, name, left_out) for name, rows in opened.items()}
     train, table = found["train"]

@@ -11,7 +11,7 @@ import yaml
 
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_spec
-from thaw_api.steps import last_step
+from thaw_api.steps import COLUMN_FEATURES, last_step
 from thaw_api.tasks import TASKS
 from thaw_trainer.outputs import report_view as view
 from thaw_trainer.outputs.summary import RunSummary
@@ -64,6 +64,7 @@ def card_of(summary: RunSummary) -> str:
         error=_standard_error(metrics, view.test_rows(summary)) if summary.facts.get("classes") else None,
         baseline=view.baseline(summary),
         simple_model=view.simple_model(summary),
+        made_columns=_made_columns(spec),
         labels=list(enumerate(labels))[:LISTED_LABELS],
         more_labels=len(labels[LISTED_LABELS:]),
         precisions=view.precision_rows(summary)[:LISTED_LABELS],
@@ -86,6 +87,13 @@ def card_of(summary: RunSummary) -> str:
         environment=summary.facts.get("testEnvironment", {}),
         image_size=summary.facts.get("image", {}).get("size"),
     )
+
+
+def _made_columns(spec: FineTuneJobSpec) -> str:
+    """The steps that made columns of others, as the manifest writes them; empty without any."""
+    steps = [step for step in spec.data.features or () if COLUMN_FEATURES.keys() & step.keys()]
+    text: str = yaml.safe_dump(steps, sort_keys=False, allow_unicode=True)
+    return text if steps else ""
 
 
 def front_matter(summary: RunSummary, spec: FineTuneJobSpec) -> dict[str, Any]:
