@@ -172,6 +172,13 @@ class RandomErasing(SchemaModel):
     """Share of the images that it happens to."""
 
 
+class HideTokens(SchemaModel):
+    """Hides tokens of a text: the tokenizer's mask token stands in their place, or its unknown one (word dropout)."""
+
+    probability: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the tokens that it happens to; never to special ones."""
+
+
 Steps: TypeAlias = dict[str, type[SchemaModel]]
 """Steps by name."""
 
@@ -194,6 +201,7 @@ IMAGE_AUGMENTATION: Steps = {
     "randAugment": RandAugment,
     "randomErasing": RandomErasing,
 }
+TEXT_AUGMENTATION: Steps = {"hideTokens": HideTokens}
 BOX_AUGMENTATION: Steps = {
     name: IMAGE_AUGMENTATION[name]
     for name in ("horizontalFlip", "verticalFlip", "randomCrop", "randomResizedCrop", "shift", "colorJitter")

@@ -15,6 +15,7 @@ from thaw_api.steps import (
     SOUND_CUTS,
     SPEECH_FEATURES,
     SUMMARY_FEATURES,
+    TEXT_AUGMENTATION,
     TRANSLATION_FEATURES,
     Steps,
 )
@@ -114,6 +115,7 @@ TASKS: dict[str, TaskEntry] = {
         formats=("csv", "tsv", "jsonl", "parquet", "dataset"),
         optional_columns=("textPair",),
         features=COLUMN_FEATURES,
+        augmentation=TEXT_AUGMENTATION,
         classifies=True,
         reads_tokens=True,
         kinds={

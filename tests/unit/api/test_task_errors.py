@@ -39,7 +39,12 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"data.augment": [{"horizontalFlip": {}}]},
         "data.augment[0].horizontalFlip",
-        f"{TEXT} has no such step; it has none yet",
+        f"{TEXT} has no such step; it has hideTokens",
+    ),
+    (
+        {"task": "token-classification", "data.augment": [{"horizontalFlip": {}}]},
+        "data.augment[0].horizontalFlip",
+        "task token-classification has no such step; it has none yet",
     ),
     (
         IMAGES | {"data.features": [{"resize": {"size": 32}}, {"lower": {}}]},

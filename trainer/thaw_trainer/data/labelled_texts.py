@@ -46,7 +46,18 @@ def make_text_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, limi
         "padSegment": getattr(tokenizer, "pad_token_type_id", 0),
         "padLeft": tokenizer.padding_side == "left",
     }
+    if data.augment:
+        facts |= _what_hides(tokenizer)
     return read.made(facts, tables)
+
+
+def _what_hides(tokenizer: Any) -> dict[str, Any]:
+    """`hiddenToken`, which stands in the place of hidden ones, and `specialTokens`, which never are."""
+    token = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    if token is None:
+        message = "the model's tokenizer has neither a mask token nor an unknown one to hide others with"
+        raise TrainerError(DATA_INVALID, message, "spec.data.augment")
+    return {"hiddenToken": token, "specialTokens": sorted(tokenizer.all_special_ids)}
 
 
 def _reader(data: DataSpec, labels: Labels) -> Reader:

@@ -1,6 +1,7 @@
 """Text classification: labels of a text, or of a pair of texts, with any AutoModelForSequenceClassification."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from thaw_api.job import FineTuneJobSpec
+from thaw_api.steps import TEXT_AUGMENTATION, HideTokens, last_step
 from thaw_trainer.data.batches import BatchPlan
+from thaw_trainer.data.hidden_tokens import hidden_tokens
 from thaw_trainer.data.labelled_texts import make_text_store
 from thaw_trainer.data.padding import filled_places, padded
 from thaw_trainer.data.store import PreparedStore, ragged
 from thaw_trainer.labels.kind import Labels
 from thaw_trainer.labels.registry import find_labels
 from thaw_trainer.models import pretrained, sequence_classifier
-from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions
+from thaw_trainer.tasks.protocol import JobFiles, Outputs, Predictions, Share
 from thaw_trainer.tasks.row_losses import row_losses, row_weights
 from thaw_trainer.tasks.row_task import RowTask
 from thaw_trainer.tasks.token_files import prepare_tokens
@@ -106,9 +109,35 @@ class TextClassification(RowTask[TextBatch]):
             self.kind.adopt(model, self.model_folder)
         return model
 
-    def row_source(self) -> "TextClassification":
+    def row_source(self) -> "TextClassification | None":
+        """See Task: rows whose tokens are hidden are new ones in each epoch."""
+        return None if self._hiding else self
+
+    def batches(self, split: str, epoch: int, share: Share) -> Iterator[TextBatch]:
         """See Task."""
-        return self
+        batches, hiding = super().batches(split, epoch, share), self._hiding
+        if split != "train" or hiding is None:
+            return batches
+        facts, seed = self.store.facts, self.spec.training.seed
+        return (
+            replace(
+                batch,
+                input_ids=hidden_tokens(
+                    batch.input_ids,
+                    batch.id,
+                    hiding.probability,
+                    (seed, epoch),
+                    facts["hiddenToken"],
+                    facts["specialTokens"],
+                ),
+            )
+            for batch in batches
+        )
+
+    @property
+    def _hiding(self) -> HideTokens | None:
+        found: HideTokens | None = last_step(self.spec.data.augment, TEXT_AUGMENTATION, "hideTokens")
+        return found
 
     def lengths(self, split: str) -> NDArray[np.int32]:
         """See RowTask: tokens."""
