@@ -125,8 +125,11 @@ def source_paths(data: DataSpec, roots: UriRoots) -> dict[str, Path]:
     }
 
 
-def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> SplitExamples:
+def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader, apart_by: str | None = None) -> SplitExamples:
     """The examples of each split: read, cleaned, split, and held-out duplicates of others taken out.
+
+    Args:
+        apart_by: a column by which rows of one source are kept together where the spec names none.
 
     Raises:
         TrainerError: whatever is wrong with the sources, a step of cleaning or the split.
@@ -150,7 +153,7 @@ def read_splits(data: DataSpec, paths: dict[str, Path], reader: Reader) -> Split
     splits = {name: rows for name, (rows, _) in found.items()}
     held = {name: getattr(data.split, name) for name in SPLITS[1:] if name not in found}
     if any(held.values()):
-        chosen = held_out_rows(data.split, held, table, train.ids)
+        chosen = held_out_rows(data.split, held, table, train.ids, apart_by)
         splits |= {name: train.take(rows) for name, rows in chosen.items() if name == "train" or name in held}
     for name in SPLITS[1:]:
         if not splits.get(name):

@@ -16,13 +16,18 @@ _FIELD = "spec.data.split"
 
 
 def held_out_rows(
-    split: SplitSpec, shares: Mapping[str, float], table: pa.Table, ids: NDArray[np.int64]
+    split: SplitSpec,
+    shares: Mapping[str, float],
+    table: pa.Table,
+    ids: NDArray[np.int64],
+    apart_by: str | None = None,
 ) -> dict[str, Rows]:
     """Row numbers of `train`, `validation` and `test`.
 
     Args:
         shares: of what is held out.
         ids: numbers of the table's rows in their source, for errors.
+        apart_by: a column whose rows of one value stay together where the spec names none.
 
     Raises:
         TrainerError: ColumnNotFound, DataInvalid, or SplitInvalid.
@@ -32,7 +37,7 @@ def held_out_rows(
         return split_by_time(_times(table, split.time_by, ids), validation, test)
     strata, groups = (
         text_column(table, column, f"{_FIELD}.{name}", ids.tolist()) if column else None
-        for name, column in (("stratifyBy", split.stratify_by), ("groupBy", split.group_by))
+        for name, column in (("stratifyBy", split.stratify_by), ("groupBy", split.group_by or apart_by))
     )
     return split_rows(len(ids), validation, test, split.seed, strata=strata, groups=groups)
 

@@ -100,8 +100,7 @@ def make_identities(folder: Path, data: DataSpec, paths: dict[str, Path], settin
     Raises:
         TrainerError: DataInvalid: sources that are given share an identity, or train has fewer than two.
     """
-    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": data.column("label")})})
-    read = read_splits(apart if data.split.group_by is None else data, paths, LABELLED_IMAGES)
+    read = read_splits(data, paths, LABELLED_IMAGES, apart_by=data.column("label"))
     write_all_pixels(folder, read, settings)
     splits = read.splits
     of = {name: sorted(set(rows.columns["label"])) for name, rows in splits.items()}

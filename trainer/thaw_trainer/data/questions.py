@@ -104,9 +104,7 @@ def make_question_store(data: DataSpec, paths: dict[str, Path], tokenizer: Any, 
     `end` (tokens of the answer), `special` (the token that stands for none), `offsets` (first and last character of
     each token of the context, NOWHERE otherwise). `<split>-questions` has `id`, `context` and `answers`.
     """
-    group = data.split.group_by or data.column("context")
-    apart = data.model_copy(update={"split": data.split.model_copy(update={"group_by": group})})
-    read = read_splits(apart, paths, QUESTIONS)
+    read = read_splits(data, paths, QUESTIONS, apart_by=data.column("context"))
     splits = read.splits
     (windows,) = [step for _, step in read_steps(data.features, QUESTION_FEATURES)][-1:] or [Windows()]
     tables: dict[str, pa.Table] = {}
