@@ -157,8 +157,9 @@ class EvaluationSpec(SchemaModel):
     slices: Annotated[list[SliceSpec] | None, AfterValidator(_named_once)] = Field(default=None, max_length=32)
     """Parts of the test rows measured by themselves."""
     label_errors: int | None = Field(default=None, ge=1, le=1000)
-    """So many training rows are listed whose label is likely wrong, the likeliest first (confident learning, arXiv
-    1911.00068); nothing is changed by it. Absent: they are not looked for. Classifiers of one label only."""
+    """So many training rows are listed by how likely their label is wrong, the likeliest first, and those that
+    confident learning (arXiv 1911.00068) takes for wrong are counted; nothing is changed by it. Absent: they are not
+    looked for. Classifiers of one label only."""
     require: dict[ShortText, Annotated[str, StringConstraints(max_length=64, pattern=THRESHOLD)]] | None = Field(
         default=None, max_length=16
     )

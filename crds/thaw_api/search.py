@@ -16,6 +16,7 @@ DurationText = Annotated[
 ]
 RunUri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^file:[^#\s]+$")]
 _WARM_NEEDS_TPE = "warmStart needs algorithm tpe: the others learn nothing from earlier trials"
+_WARM_NEEDS_PARAMETERS = "warmStart needs parameters: without any there is nothing to know"
 _SOUP_OR_REFIT = "soup and refit exclude each other: one averages trials, the other trains the best one anew"
 _MIN_BELOW_MAX = CelRule("self.min < self.max", "min must be below max")
 
@@ -169,6 +170,7 @@ class SearchSpec(SchemaModel):
             "algorithm grid needs choice for every parameter",
         ),
         CelRule("!has(self.warmStart) || self.algorithm.name == 'tpe'", _WARM_NEEDS_TPE),
+        CelRule("!has(self.warmStart) || has(self.parameters)", _WARM_NEEDS_PARAMETERS),
         CelRule("!has(self.soup) || !has(self.refit) || self.refit == 'none'", _SOUP_OR_REFIT),
     )
     cluster_rules = (CelRule("!has(self.warmStart)", "warmStart: on a cluster not available yet"),)
@@ -183,6 +185,8 @@ class SearchSpec(SchemaModel):
             raise ValueError("algorithm grid needs choice for every parameter")
         if self.warm_start and self.algorithm.name != "tpe":
             raise ValueError(_WARM_NEEDS_TPE)
+        if self.warm_start and not parameters:
+            raise ValueError(_WARM_NEEDS_PARAMETERS)
         if self.soup is not None and self.refit != "none":
             raise ValueError(_SOUP_OR_REFIT)
         return self

@@ -41,6 +41,12 @@ def task_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     if spec.training.label_smoothing and not task.smooths_labels:
         errors.append(FieldError("spec.training.labelSmoothing", f"the loss of {called} has no labels to smooth"))
     errors += _regularization_errors(spec)
+    if spec.search.refit != "none" and spec.freezing.preset == "chain-thaw":
+        message = "the phases of preset chain-thaw end by what is measured: write them out as freezing.phases"
+        errors.append(FieldError("spec.search.refit", message))
+    if spec.search.refit != "none" and spec.evaluation.label_errors is not None and spec.data.validation is not None:
+        message = "with search.refit, rows of two sources are trained on: their numbers would not say which"
+        errors.append(FieldError("spec.evaluation.labelErrors", message))
     if spec.training.class_weights != "none" and not task.classifies:
         errors.append(FieldError("spec.training.classWeights", f"{called} is no classifier of one label"))
     if spec.evaluation.label_errors is not None and not task.classifies:
@@ -74,6 +80,9 @@ def _regularization_errors(spec: FineTuneJobSpec) -> list[FieldError]:
     errors = []
     if asked.r_drop and not spec.task_entry.classifies:
         errors.append(FieldError(f"{where}.rDrop", f"{_called(spec)} is no classifier of one label"))
+    if asked.r_drop and spec.task == "audio-classification" and spec.cluster.workers_per_trial > 1:
+        message = "several workers wait for gradients of layers that LayerDrop skips in one pass alone: use one"
+        errors.append(FieldError(f"{where}.rDrop", message))
     if asked.l2_sp and spec.model.adapter is not None:
         errors.append(FieldError(f"{where}.l2Sp", "with model.adapter no pretrained tensor is trained"))
     if asked.l2_sp and spec.model.init == "random":

@@ -85,7 +85,8 @@ class RegularizationSpec(SchemaModel):
     dropout and augmentation. Each number may be searched."""
 
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Rate of every dropout below the head, attention's too; absent: the model's own. Frozen modules have none."""
+    """Rate of the dropout in the blocks and in the stem's modules, attention's too; absent: the model's own. Frozen
+    modules have none."""
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
     """Share of the rows that skip the top block in training, those below in proportion to their height (arXiv
     1603.09382); nothing is scaled, as in LayerDrop (arXiv 1909.11556). Frozen blocks are never skipped."""

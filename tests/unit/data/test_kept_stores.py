@@ -73,6 +73,17 @@ def test_what_is_cut_short_is_not_taken(tiny: TinyJob, tmp_path: Path) -> None:
     assert kept.take(first.name, tmp_path / "place"), "it is kept again"
 
 
+def test_what_an_eviction_has_begun_to_remove_is_not_taken(tiny: TinyJob, tmp_path: Path) -> None:
+    kept = KeptStores(tmp_path / "kept")
+    first = prepared(tiny, "one", kept)
+    (store,) = (folder for folder in (tmp_path / "kept").iterdir() if folder.is_dir())
+    (store / "test.arrow").unlink()
+    assert not kept.take(first.name, tmp_path / "place")
+    kept.keep(first.name, first)
+    assert kept.take(first.name, tmp_path / "place"), "it is kept anew"
+    assert sorted(file.name for file in (tmp_path / "place").iterdir()) == sorted(file.name for file in first.iterdir())
+
+
 def test_the_longest_unused_make_room(tiny: TinyJob, tmp_path: Path) -> None:
     kept = KeptStores(tmp_path / "kept")
     first = prepared(tiny, "one", kept)
@@ -84,6 +95,11 @@ def test_the_longest_unused_make_room(tiny: TinyJob, tmp_path: Path) -> None:
 
 
 def test_a_store_larger_than_the_budget_is_not_kept(tiny: TinyJob, tmp_path: Path) -> None:
-    kept = KeptStores(tmp_path / "kept", budget=10)
+    kept = KeptStores(tmp_path / "kept")
     first = prepared(tiny, "one", kept)
-    assert not kept.take(first.name, tmp_path / "place")
+    size = sum(file.stat().st_size for file in (tmp_path / "kept").rglob("*"))
+    small = KeptStores(tmp_path / "kept", budget=size)
+    (first / "more.npy").write_bytes(b"0" * size)
+    small.keep("larger", first)
+    assert not small.take("larger", tmp_path / "place")
+    assert small.take(first.name, tmp_path / "place"), "and nothing had to make room for it"

@@ -32,7 +32,9 @@ def test_two_that_are_right_on_the_same_rows_do_not_differ() -> None:
 def test_predictions_are_read_by_row(tmp_path: Path) -> None:
     logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], dtype=np.float32)
     np.savez(tmp_path / "p.npz", id=np.array([7, 2, 9]), label=np.array([1, 1, 1]), logits=logits)
-    assert right_rows(tmp_path / "p.npz") == {7: True, 2: False, 9: True}
+    assert right_rows(tmp_path / "p.npz") == {(7, 1): True, (2, 1): False, (9, 1): True}
     np.savez(tmp_path / "q.npz", id=np.array([7]), predicted=np.array([0.5]))
     assert right_rows(tmp_path / "q.npz") is None
     assert right_rows(tmp_path / "none.npz") is None
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:60])
+    assert right_rows(tmp_path / "torn.npz") is None

@@ -23,7 +23,7 @@ from thaw_trainer.errors import TrainerError
 from thaw_trainer.freezing.layout import Layout, find_layout
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.randomness import seed_stream
-from thaw_trainer.loop.regularization import regularize
+from thaw_trainer.loop.regularization import average, regularize
 from thaw_trainer.tasks.protocol import Share
 from thaw_trainer.tasks.row_losses import row_losses, symmetric_divergence
 
@@ -104,6 +104,32 @@ def test_an_average_goes_on_after_a_kill_bit_for_bit(tiny: TinyJob, tmp_path: Pa
     files = [Checkpoints(tmp_path / name).best_file(whole.reports[-1]["best_epoch"]) for name in ("whole", "killed")]
     first, second = (load_file(file) for file in files)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_tensor_that_has_no_gradient_yet_is_averaged_from_its_first_one_on() -> None:
+    """AdamW makes its moments where a tensor has no state at all."""
+    first, second = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = torch.optim.AdamW([first, second], lr=0.1, fused=True)
+    for step in range(4):
+        first.grad = torch.ones(2)
+        second.grad = torch.ones(2) if step > 1 else None
+        optimizer.step()
+        average(optimizer, 0.9)
+    assert set(optimizer.state[second]) == {"step", "exp_avg", "exp_avg_sq", "average", "averaged_steps"}
+    assert [int(optimizer.state[each]["averaged_steps"]) for each in (first, second)] == [3, 1]
+
+
+def test_where_the_best_epoch_is_restored_averages_begin_anew(tiny: TinyJob, tmp_path: Path) -> None:
+    phases = [
+        {"name": "wild", "train": ["all"], "until": {"epochs": 4}, "lr": {"base": 0.3}},
+        {"name": "calm", "train": ["all"], "until": {"fraction": 1.0}, "restoreBest": True, "lr": {"base": 1e-9}},
+    ]
+    changes = {"freezing": {"phases": phases}, "training.epochs": 5, "search.objective": {"metric": "loss"}}
+    spec = tiny.spec(changes | {"training.regularization": {"emaDecay": 0.9999}})
+    told = run(tiny.task(spec), spec, tmp_path / "trial")
+    best = min(metrics["loss"] for metrics in told.metrics[:4])
+    assert told.metrics[3]["loss"] > best, "else nothing is restored"
+    assert told.metrics[4]["loss"] == pytest.approx(best, rel=1e-3)
 
 
 # The pull towards the pretrained weights.

@@ -143,3 +143,26 @@ def test_without_the_library_it_is_refused_before_any_training(monkeypatch: pyte
     with pytest.raises(TrainerError, match=r"pip install 'thaw\[qlora\]'") as caught:
         with_adapter(family_model("llama").to("meta"), model_spec("qlora"))
     assert (caught.value.reason, caught.value.field) == (LIBRARY_MISSING, FIELD)
+
+
+@pytest.mark.parametrize("family", ["t5", "mt5", "umt5", "bert", "bart"])
+def test_a_model_in_four_bits_computes_nearly_what_it_did_and_its_adapters_have_gradients(family: str) -> None:
+    """T5 brings what its last feed-forward layer reads to the type of that layer's weight."""
+    pytest.importorskip("bitsandbytes")
+    model, tokens = family_model(family), 5 + token_ids() % 16
+    end: Any = getattr(model.config, "eos_token_id", None)
+    tokens[:, -1] = 1 if end is None else end  # where some heads look
+    inputs = {"input_ids": tokens}
+    plain = model.eval()(**inputs).logits.detach()
+    small = with_adapter(model, model_spec("qlora"))
+    shake(small)
+    logits = small.train()(**inputs).logits
+    torch.autograd.backward(logits.sum())
+    reached = [name for name, tensor in small.named_parameters() if is_adapters(name) and tensor.grad is not None]
+    assert len(reached) == sum(is_adapters(name) for name, _ in small.named_parameters())
+    with torch.no_grad():
+        for name, tensor in small.named_parameters():
+            if "lora_B" in name:
+                tensor.zero_()
+        found = small.eval()(**inputs).logits
+    assert torch.nn.functional.cosine_similarity(found.flatten(), plain.flatten(), dim=0) > 0.95

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tests.manifests import job
-from tests.unit.freezing.test_selectors import layout_of
 from tests.unit.tiny_images import TinyImages
 from tests.unit.tiny_jobs import Report, TinyJob, run
 from thaw_api.job import FineTuneJobSpec
@@ -29,24 +28,44 @@ def reports(*phases: str) -> list[dict[str, Any]]:
     return [{"phase": phase} for phase in phases]
 
 
+def trial_of(phases: list[dict[str, Any]], **training: Any) -> FineTuneJobSpec:
+    changes = {"freezing": {"phases": phases}, "training": {"epochs": 9} | training}
+    return FineTuneJobSpec.model_validate(job(changes)["spec"])
+
+
+def ends(spec: FineTuneJobSpec) -> list[dict[str, Any]]:
+    assert spec.freezing.phases is not None
+    return [phase.until.manifest() for phase in spec.freezing.phases]
+
+
 def test_a_phase_that_a_plateau_ended_ends_after_as_many_epochs() -> None:
-    spec = FineTuneJobSpec.model_validate(
-        job({"freezing": {"phases": PLATEAU}, "training.epochs": 9, "training.earlyStopping": {"patience": 1}})["spec"]
-    )
-    again = as_it_was_trained(spec, reports("head", "head", "head", "top", "top", "all"), layout_of(3))
+    spec = trial_of(PLATEAU, earlyStopping={"patience": 1})
+    again = as_it_was_trained(spec, reports("head", "head", "head", "top", "top", "all"), 1.25)
     assert again.training.early_stopping is None
     assert again.training.epochs == 9, "rates move as they did"
-    assert again.freezing.phases is not None
-    assert [phase.until.manifest() for phase in again.freezing.phases] == [
-        {"epochs": 3},
-        {"epochs": 2},
-        {"fraction": 1.0},
+    assert ends(again) == [{"epochs": 3}, {"epochs": 2}, {"fraction": 1.0}]
+    FineTuneJobSpec.model_validate(again.manifest())
+
+
+def test_a_phase_of_steps_has_more_of_them_where_there_are_more_rows() -> None:
+    phases = [
+        {"name": "head", "train": ["head"], "until": {"steps": 40}},
+        {"name": "top", "train": ["head"], "until": {"all": [{"steps": 80}, {"epochs": 1}]}},
+        {"name": "all", "train": ["all"], "until": {"fraction": 1.0}},
     ]
+    again = as_it_was_trained(trial_of(phases), reports("head", "top", "all"), 1.25)
+    assert ends(again) == [{"steps": 50}, {"all": [{"steps": 100}, {"epochs": 1}]}, {"fraction": 1.0}]
 
 
-def test_a_schedule_that_counts_stays_as_it_is() -> None:
+def test_a_phase_that_passed_within_an_epoch_stays_and_one_that_was_never_reached_goes() -> None:
+    phases = [{"name": "warm", "train": ["head"], "until": {"steps": 2}}, *PLATEAU]
+    again = as_it_was_trained(trial_of(phases), reports("head", "head"), 1.0)
+    assert ends(again) == [{"steps": 2}, {"epochs": 2}]
+
+
+def test_a_schedule_without_phases_of_its_own_stays_as_it_is() -> None:
     spec = FineTuneJobSpec.model_validate(job({"freezing": {"preset": "gradual"}, "training.epochs": 5})["spec"])
-    assert as_it_was_trained(spec, reports("head"), layout_of(3)).freezing == spec.freezing
+    assert as_it_was_trained(spec, reports("head"), 1.25).freezing == spec.freezing
 
 
 def test_a_joined_store_trains_on_the_rows_of_both(tmp_path: Path) -> None:
@@ -60,6 +79,7 @@ def test_a_joined_store_trains_on_the_rows_of_both(tmp_path: Path) -> None:
     assert joined.facts["labels"] == store.facts["labels"]
     assert joined.facts["counts"]["train"] == len(ids["train"]) + len(ids["validation"])
     assert joined.folder.name != store.folder.name
+    assert sum(joined.facts["classes"]["train"].values()) == joined.facts["counts"]["train"]
     task = type(tiny.task(spec))(spec, joined.folder)
     told = run(task, spec, tmp_path / "trial")
     assert told.state == "succeeded"

@@ -69,7 +69,11 @@ def _times(table: pa.Table, column: str, ids: NDArray[np.int64]) -> NDArray[np.f
     field = f"{_FIELD}.timeBy"
     values = text_column(table, column, field, ids.tolist())
     try:
-        return np.asarray([float(value) for value in values])
+        numbers = np.asarray([float(value) for value in values])
+        if np.isfinite(numbers).all():
+            return numbers
+        row = ids[int(np.flatnonzero(~np.isfinite(numbers))[0])]
+        raise TrainerError(DATA_INVALID, f"column {column!r}, row {row}: no finite number", field)
     except ValueError:
         return np.asarray(
             [_time(value, f"column {column!r}, row {row}", field) for value, row in zip(values, ids, strict=True)]

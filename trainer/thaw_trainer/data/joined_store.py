@@ -18,7 +18,8 @@ def joined_store(store: PreparedStore, root: Path) -> PreparedStore:
     Raises:
         TrainerError: OutputNotWritable.
     """
-    return open_or_write(root, digest("joined", store.folder.name), lambda folder: _made(store, folder))
+    joined = open_or_write(root, digest("joined", store.folder.name), lambda folder: _made(store, folder))
+    return joined.with_fact("modelFolder", store.facts["modelFolder"])
 
 
 def _made(store: PreparedStore, folder: Path) -> Made:
@@ -43,7 +44,11 @@ def _join_arrays(place: Path, files: list[Path]) -> None:
 
 def _joined_facts(facts: dict[str, Any]) -> dict[str, Any]:
     counts = facts["counts"]
-    changed = {"counts": counts | {"train": counts["train"] + counts["validation"]}}
+    changed: dict[str, Any] = {"counts": counts | {"train": counts["train"] + counts["validation"]}}
+    if "classes" in facts:
+        classes = facts["classes"]
+        rows_of = {label: rows + classes["validation"].get(label, 0) for label, rows in classes["train"].items()}
+        changed["classes"] = classes | {"train": rows_of}
     if "targetWidths" in facts:
         widths = facts["targetWidths"]
         both = zip(widths["train"], widths["validation"], strict=True)

@@ -4,6 +4,7 @@ A store's name is a digest of what it is made from; here the digest of the code 
 are never written again, so an output folder's store and the kept one may be the same files under two names.
 """
 
+import json
 import os
 import shutil
 import uuid
@@ -11,6 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import thaw_api
 from thaw_api.contract import CACHE_VARIABLE
 from thaw_trainer.prefix.shelf import Shelf, folder_size
 
@@ -18,7 +20,9 @@ BUDGET = 20 * 2**30
 """Bytes that all kept stores may take; the longest unused go first."""
 
 _OF_THE_CODE = ("data", "cleaning", "labels", "tasks", "models")
-_LIBRARIES = ("transformers", "tokenizers", "polars", "pyarrow", "pillow", "numpy")
+_LIBRARIES = ("transformers", "tokenizers", "polars", "pyarrow", "pillow", "torchvision", "soundfile", "soxr", "numpy")
+_WHOLE = "whole.json"
+"""Beside a kept store's files: their names and sizes, so that what an eviction has begun to remove is not taken."""
 
 
 class KeptStores:
@@ -34,12 +38,12 @@ class KeptStores:
         unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
         try:
             with self._shelf.changing():
-                if not kept.is_dir():
+                if not _is_whole(kept):
                     return False
                 self._shelf.hold(kept.name)
                 self._shelf.release(kept.name)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(kept, unfinished, copy_function=_link_or_copy)
+                shutil.copytree(kept, unfinished, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(_WHOLE))
             unfinished.rename(place)
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -52,10 +56,15 @@ class KeptStores:
         unfinished = self._shelf.root / f"{name}.unfinished"
         try:
             with self._shelf.changing():
-                if self._shelf.folder(name).exists() or self._shelf.make_room(folder_size(folder), frozenset()):
+                size = folder_size(folder)
+                if _is_whole(self._shelf.folder(name)) or size > self._shelf.budget:
+                    return
+                self._shelf.remove(name)
+                if self._shelf.make_room(size, frozenset()):
                     return
                 shutil.rmtree(unfinished, ignore_errors=True)
                 shutil.copytree(folder, unfinished, copy_function=_link_or_copy)
+                (unfinished / _WHOLE).write_text(json.dumps(_sizes(folder)), encoding="utf-8")
                 unfinished.rename(self._shelf.folder(name))
                 self._shelf.hold(name)
                 self._shelf.release(name)
@@ -72,6 +81,19 @@ def default_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "thaw" / "prepared"
 
 
+def _is_whole(kept: Path) -> bool:
+    try:
+        sizes: dict[str, int] = json.loads((kept / _WHOLE).read_text(encoding="utf-8"))
+        return sizes == _sizes(kept)
+    except (OSError, ValueError):
+        return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != _WHOLE)
+    return {str(file.relative_to(folder)): file.stat().st_size for file in files}
+
+
 def _with_code(key: str) -> str:
     return f"{key}-{_code()}"
 
@@ -82,7 +104,8 @@ def _code() -> str:
     from thaw_trainer.data.store import digest, file_digest  # which imports this module
 
     package = Path(__file__).parents[1]
-    files = sorted(file for folder in _OF_THE_CODE for file in (package / folder).glob("*.py"))
+    folders = [*(package / folder for folder in _OF_THE_CODE), Path(thaw_api.__file__).parent]
+    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
     versions = [version(library) for library in _LIBRARIES]
     return digest([file_digest(file) for file in files], versions)
 

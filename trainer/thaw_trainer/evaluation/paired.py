@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ class Difference:
     high: float
 
 
-def right_rows(file: Path) -> dict[int, bool] | None:
-    """Which test rows, by number, a run was right on; None where its predictions are not of one class for each row."""
+def right_rows(file: Path) -> dict[tuple[int, int], bool] | None:
+    """Which test rows, by number and label, a run was right on; None where its predictions are not of one
+    class for each row."""
     try:
         with np.load(file) as told:
             if not {"id", "label", "logits"} <= set(told.files):
@@ -29,8 +31,9 @@ def right_rows(file: Path) -> dict[int, bool] | None:
             label, logits = told["label"], told["logits"]
             if label.ndim != 1 or logits.ndim != 2 or label.dtype.kind != "i":
                 return None
-            return dict(zip(told["id"].tolist(), (logits.argmax(axis=1) == label).tolist(), strict=True))
-    except OSError:
+            rows = zip(told["id"].tolist(), label.tolist(), strict=True)
+            return dict(zip(rows, (logits.argmax(axis=1) == label).tolist(), strict=True))
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
 
 

@@ -54,14 +54,17 @@ def _is_stem(name: str, module: nn.Module, layout: Layout) -> bool:
 def _set_dropout(parts: Iterable[nn.Module], rate: float) -> int:
     """Sets every rate inside; returns how many there are."""
     found = 0
-    for module in (each for part in parts for each in part.modules()):
+    named = {id(each): (name, each) for part in parts for name, each in part.named_modules()}
+    for name, module in named.values():
+        if "lora_" in name:
+            continue  # an adapter's dropout is `model.adapter.dropout`
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = rate
             found += 1
             continue
-        for name in _DROPOUT_RATES & module.__dict__.keys():
-            if isinstance(getattr(module, name), (float, int)):
-                setattr(module, name, rate)
+        for attribute in _DROPOUT_RATES & module.__dict__.keys():
+            if isinstance(getattr(module, attribute), (float, int)):
+                setattr(module, attribute, rate)
                 found += 1
     return found
 
@@ -87,10 +90,10 @@ def _skipped(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], ou
 
 
 def anchors(model: nn.Module, layout: Layout, phases: Sequence[Phase]) -> dict[str, torch.Tensor]:
-    """A copy of the pretrained tensors below the head that some phase trains."""
+    """A copy, in the CPU's memory, of the pretrained tensors below the head that some phase trains."""
     trained = frozenset().union(*(phase.train for phase in phases))
     return {
-        name: tensor.detach().clone()
+        name: tensor.detach().to("cpu", copy=True)
         for name, tensor in model.named_parameters()
         if name in trained and layout.place[name] < layout.blocks
     }
@@ -124,6 +127,8 @@ def average(optimizer: torch.optim.Optimizer, decay: float) -> None:
     newest count more, or the beginning would: the decay is at most (1 + n) / (10 + n) after n steps (TensorFlow's)."""
     by_steps: dict[int, list[nn.Parameter]] = {}
     for tensor in (each for group in optimizer.param_groups for each in group["params"]):
+        if tensor.grad is None:
+            continue  # not moved; and an optimizer that finds any state of a tensor's takes its moments to be there
         state = optimizer.state[tensor]
         if AVERAGE not in state:
             state[AVERAGE], state[AVERAGED_STEPS] = tensor.detach().clone(), torch.zeros(())
@@ -135,6 +140,13 @@ def average(optimizer: torch.optim.Optimizer, decay: float) -> None:
         torch._foreach_lerp_(averages, [local(tensor.detach()) for tensor in tensors], weight)
         for tensor in tensors:
             optimizer.state[tensor][AVERAGED_STEPS] += 1
+
+
+def forget_averages(optimizer: torch.optim.Optimizer) -> None:
+    """Drops the averages: they are of weights that are no longer gone on from."""
+    for state in optimizer.state.values():
+        state.pop(AVERAGE, None)
+        state.pop(AVERAGED_STEPS, None)
 
 
 @torch.no_grad()

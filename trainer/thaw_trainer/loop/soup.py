@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -38,19 +39,18 @@ def greedy_soup(
     """
     with untouched_process():
         model = pristine_model(task, spec).to(gang.device)
-        pristine = _floats(model)
         metric, mode = objective(spec)
+        pristine = _pristine(model, members)
 
         def measured(tensors: dict[str, torch.Tensor]) -> float:
             _load(model, tensors)
             return measure_split(model, task, "validation", gang, spec.training)[metric]
 
-        mean = _of(members[0], pristine)
+        mean = pristine | load_file(members[0]["file"])
         taken, watch = [members[0]["name"]], Watch().after(measured(mean), mode)
         alone = watch.best
         for member in members[1:]:
-            tensors = _of(member, pristine)
-            share = 1.0 / (len(taken) + 1)
+            tensors, share = pristine | load_file(member["file"]), 1.0 / (len(taken) + 1)
             tried = {name: value + share * (tensors[name] - value) for name, value in mean.items()}
             after = watch.after(measured(tried), mode)
             if after.stale == 0:
@@ -59,25 +59,20 @@ def greedy_soup(
         if gang.rank == 0 and len(taken) > 1:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                moved = {name: value for name, value in mean.items() if not torch.equal(value, pristine[name])}
                 unfinished = folder / "soup.unfinished"
-                save_file({name: value.contiguous() for name, value in moved.items()}, unfinished)
+                save_file({name: value.contiguous() for name, value in mean.items()}, unfinished)
                 unfinished.replace(Checkpoints(folder).best_file(SOUP_EPOCH))
     return {"members": taken, "tried": len(members), "alone": alone, "soup": watch.best}
 
 
-def _floats(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of all that training may move: parameters, and buffers that are kept and of floating point."""
-    kept = model.state_dict().keys()
+def _pristine(model: nn.Module, members: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """What some trial has moved, as it was before, in the CPU's memory: the rest is the same in all of them."""
+    names = set()
+    for member in members:
+        with safe_open(member["file"], framework="pt") as opened:
+            names.update(opened.keys())
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {
-        name: tensor.detach().clone() for name, tensor in named.items() if name in kept and tensor.is_floating_point()
-    }
-
-
-def _of(member: dict[str, Any], pristine: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    moved = load_file(member["file"])
-    return {name: moved[name].to(value.device) if name in moved else value for name, value in pristine.items()}
+    return {name: named[name].detach().to("cpu", copy=True) for name in sorted(names)}
 
 
 @torch.no_grad()

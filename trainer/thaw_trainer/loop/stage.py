@@ -18,7 +18,7 @@ from thaw_trainer.loop.distributed import Gang
 from thaw_trainer.loop.learning_rate import phase_factor
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, phase_optimizer, set_rates
 from thaw_trainer.loop.pristine import pristine_model
-from thaw_trainer.loop.regularization import anchored, average, pull_back, swap_averages
+from thaw_trainer.loop.regularization import anchored, average, forget_averages, pull_back, swap_averages
 from thaw_trainer.loop.sharding import placed_like, total_norm, whole
 from thaw_trainer.models.adapter import is_adapters, layer_of
 from thaw_trainer.prefix.cache import Prefix
@@ -169,6 +169,8 @@ class Stage:
             for name, tensor in self.model.state_dict().items():
                 tensor.copy_(placed_like(tensor, pristine[name]))
             load_moved(self.model, self.checkpoints.best_file(progress.best_epoch))
+            if self.optimizer is not None:
+                forget_averages(self.optimizer)
         self.prefix.leave()
 
     def _enter_phase(self, phase: Phase, progress: Progress) -> None:

@@ -53,7 +53,9 @@ def with_adapter(model: nn.Module, spec: ModelSpec) -> nn.Module:
     four_bits = spec.adapter.method == "qlora"
     layers = _chosen_layers(model, layout, spec.adapter)
     if four_bits:
-        quantize(model, _layers_of_blocks(model, layout, (nn.Linear,)), f"{_FIELD}.method")
+        whole = _never_small(model)
+        linear = _layers_of_blocks(model, layout, (nn.Linear,))
+        quantize(model, [name for name in linear if not whole & set(name.split("."))], f"{_FIELD}.method")
     try:
         with warnings.catch_warnings(), _told_of_four_bits(model, four_bits):
             warnings.simplefilter("ignore")  # what peft finds out by itself, such as that Conv1D is transposed
@@ -69,6 +71,13 @@ def with_adapter(model: nn.Module, spec: ModelSpec) -> nn.Module:
         message = f"with its adapter, the blocks of {type(model).__name__} cannot be told apart; name them"
         raise TrainerError(MODEL_UNREADABLE, message, "spec.model.blocks")
     return model
+
+
+def _never_small(model: nn.Module) -> set[str]:
+    """Names of layers whose weights the family's code wants in float32 whatever the others are: T5 brings what its last
+    feed-forward layer reads to the type of that layer's weight, which in four bits is one of whole numbers."""
+    lists = (getattr(model, name, None) for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
+    return {str(name) for found in lists for name in found or ()}
 
 
 def adapter_key(spec: ModelSpec) -> list[Any]:

@@ -70,13 +70,22 @@ class OutputFolder:
     def remove_checkpoints(self) -> None:
         """Of all trials: without a journal nobody knows what they were of."""
         with writing(self.root):
-            for pattern in ("trial-*", "first-phase-*"):
+            for pattern in ("trial-*", "first-phase-*", "refit-*", "soup"):
                 for folder in (self.root / "checkpoints").glob(pattern):
                     shutil.rmtree(folder)
 
     def first_phase(self, key: str) -> Path:
         """The checkpoint of a first phase that several trials share."""
         return self.checkpoints(f"first-phase-{key}")
+
+    @property
+    def soup(self) -> Path:
+        """Checkpoints of the average of the best trials."""
+        return self.checkpoints("soup")
+
+    def refit(self, key: str) -> Path:
+        """Checkpoints of a trial that is trained once more."""
+        return self.checkpoints(f"refit-{key}")
 
     @contextmanager
     def locked(self, wait: Callable[[], bool] = lambda: False) -> Iterator[None]:

@@ -30,13 +30,15 @@ def refined_texts(told: dict[str, Any]) -> dict[str, str]:
     """What was made of the best trials, in words, by the name of how."""
     texts = {}
     if soup := told.get("soup"):
-        alone = f"{number(soup['alone'])} of the best trial alone"
+        alone = f"{number(soup.get('alone'))} of the best trial alone"
         members = soup["members"]
         texts["soup"] = (
             f"{number(soup['soup'])} on validation instead of {alone}: the average of {', '.join(members)}"
             if len(members) > 1
             else f"no average of {soup['tried']} trials is better than the {alone}"
         )
+        if "failure" in soup:
+            texts["soup"] = f"trials could not be averaged: {soup['failure']}"
     if refit := told.get("refit"):
         texts["refit"] = (
             f"trained once more on {refit['rows']} rows, validation among them, for {refit['epochs']} epochs"

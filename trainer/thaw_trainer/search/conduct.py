@@ -27,9 +27,6 @@ from thaw_trainer.search.stopping import stopping_rule
 from thaw_trainer.search.tuning import tune_trials
 from thaw_trainer.slots.assignment import Assignment
 
-REFINED_FOLDERS = {"soup", "refit"}
-"""Checkpoints of what is made of trials after the search."""
-
 _MOST_POINTS = 256
 """Trials beyond share no first phase: resolving a schedule takes up to 20 ms where there are many blocks and phases."""
 
@@ -66,9 +63,10 @@ def _forget_checkpoints(ledger: Ledger, ended: TrialRecord, output: OutputFolder
 
 def _forget_shared_checkpoints(ledger: Ledger, output: OutputFolder) -> None:
     """Removes what no trial can go on from any more, and copies that were never finished."""
-    kept = {record.name for record in ledger.records} | REFINED_FOLDERS
+    kept = {record.name for record in ledger.records}
+    refits = output.refit("").name
     for folder in output.checkpoints("").glob("*"):
-        if folder.name not in kept:
+        if folder.name not in kept and not folder.name.startswith(refits):
             shutil.rmtree(folder, ignore_errors=True)
 
 

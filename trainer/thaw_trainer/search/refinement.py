@@ -1,20 +1,17 @@
 """What is made of the best trials once the search is over: their average, or the best one trained once more."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from thaw_api.freezing import FreezingSpec, PhaseSpec
 from thaw_api.job import FineTuneJobSpec
 from thaw_api.search_space import trial_spec
 from thaw_api.triggers import UntilSpec
 from thaw_trainer.data.joined_store import joined_store
-from thaw_trainer.data.store import PreparedStore
+from thaw_trainer.data.store import PreparedStore, digest
 from thaw_trainer.errors import error_of
-from thaw_trainer.freezing.layout import Layout
-from thaw_trainer.freezing.schedule import phase_specs
 from thaw_trainer.loop.checkpoint import Checkpoints
 from thaw_trainer.loop.soup import SOUP_EPOCH
 from thaw_trainer.outputs.folder import OutputFolder
@@ -96,41 +93,47 @@ def _stirred(
         trial=REFINEMENT,
         spec=chosen.trial.manifest(),
         store=str(chosen.store),
-        folder=str(output.checkpoints("soup")),
+        folder=str(output.soup),
         members=tuple(members),
     )
     ray.get(exchange.submit.remote(assignment))
     message = ray.get(exchange.next_message.remote(REFINEMENT))
     if "failure" in message:
-        raise error_of(message["failure"])
+        # The search has a result: that averages of it cannot be had is told, and is no end.
+        failure = message["failure"]["message"]
+        return replace(chosen, told={"soup": {"members": [best.name], "tried": len(members), "failure": failure}})
     told: dict[str, Any] = message["result"]
     if len(told["members"]) < 2:
-        return Chosen(chosen.trial, chosen.store, chosen.folder, chosen.epoch, {"soup": told})
-    return Chosen(chosen.trial, chosen.store, output.checkpoints("soup"), SOUP_EPOCH, {"soup": told})
+        return replace(chosen, told={"soup": told})
+    return Chosen(chosen.trial, chosen.store, output.soup, SOUP_EPOCH, {"soup": told})
 
 
 def _trained_again(
     best: TrialRecord, prepared: Prepared, chosen: Chosen, exchange: Any, output: OutputFolder
 ) -> Chosen:
     """The trial from the start on train and validation, for as many epochs as its best one is."""
-    store = joined_store(PreparedStore(chosen.store), output.stores)
-    trial = as_it_was_trained(chosen.trial, best.reports[: chosen.epoch], prepared.layout)
+    before = PreparedStore(chosen.store)
+    store = joined_store(before, output.stores)
+    more_rows = store.facts["counts"]["train"] / before.facts["counts"]["train"]
+    trial = as_it_was_trained(chosen.trial, best.reports[: chosen.epoch], more_rows)
+    # Another trial may be the best one when a killed run goes on: its checkpoints are not this one's.
+    folder = output.refit(digest(trial.manifest(), store.folder.name, chosen.epoch))
     assignment = Assignment(
         kind="trial",
         trial=REFINEMENT,
         spec=trial.manifest(),
         store=str(store.folder),
-        folder=str(output.checkpoints("refit")),
+        folder=str(folder),
         prefix=asdict(prepared.prefixes[trial.model.uri]),
         keeps_last=True,
     )
-    seconds = _train(assignment, chosen.epoch, exchange)
-    told = {"rows": store.facts["counts"]["train"], "epochs": chosen.epoch, "seconds": round(seconds, 3)}
-    return Chosen(trial, store.folder, output.checkpoints("refit"), chosen.epoch, {"refit": told})
+    epochs, seconds = _train(assignment, chosen.epoch, exchange)
+    told = {"rows": store.facts["counts"]["train"], "epochs": epochs, "seconds": round(seconds, 3)}
+    return Chosen(trial, store.folder, folder, epochs, {"refit": told})
 
 
-def _train(assignment: Assignment, epochs: int, exchange: Any) -> float:
-    """Has a gang train that many epochs; returns the seconds that they took."""
+def _train(assignment: Assignment, epochs: int, exchange: Any) -> tuple[int, float]:
+    """Has a gang train that many epochs, or as many as the schedule has; returns how many, and their seconds."""
     ray.get(exchange.submit.remote(assignment))
     seconds = 0.0
     while True:
@@ -139,36 +142,40 @@ def _train(assignment: Assignment, epochs: int, exchange: Any) -> float:
             raise error_of(message["failure"])
         report: dict[str, Any] = message["report"]
         seconds += float(report["ended"] - report["started"])
-        if report["epoch"] >= epochs:
+        if report["last"] or report["epoch"] >= epochs:
             ray.get(exchange.cancel.remote(assignment.trial))
-            return seconds
+            return report["epoch"], seconds
         ray.get(exchange.go_on.remote(assignment.trial))
 
 
-def as_it_was_trained(trial: FineTuneJobSpec, reports: list[dict[str, Any]], layout: Layout) -> FineTuneJobSpec:
+def as_it_was_trained(trial: FineTuneJobSpec, reports: list[dict[str, Any]], more_rows: float) -> FineTuneJobSpec:
     """A trial's spec with phases that end when they did: what a plateau, a metric or the clock decided by is not to be
     measured again on rows that are trained on. Nothing ends it early.
 
     Args:
         reports: of the epochs that are to be trained again.
+        more_rows: how many times the rows of train there are now: a phase of so many steps has as many times the steps.
     """
     training = trial.training.model_copy(update={"early_stopping": None})
-    phases = phase_specs(trial.freezing, trial.training, layout)
-    freezing = trial.freezing
-    if any(_watches(phase.until) for phase in phases):
-        names = [report["phase"] for report in reports]
-        ended = [_ending_after(phase, names.count(phase.name)) for phase in phases if phase.name in names]
-        freezing = FreezingSpec.model_validate(
-            {**freezing.manifest(), "preset": None, "depth": None, "phases": [each.manifest() for each in ended]}
-        )
+    phases = trial.freezing.phases or []
+    names = [report["phase"] for report in reports]
+    reached = max((index for index, phase in enumerate(phases) if phase.name in names), default=-1)
+    ended = [
+        phase.model_copy(update={"until": _as_it_ended(phase.until, names.count(phase.name), more_rows)})
+        for phase in phases[: reached + 1]
+    ]
+    freezing = trial.freezing.model_copy(update={"phases": ended}) if ended else trial.freezing
     return trial.model_copy(update={"training": training, "freezing": freezing})
 
 
-def _watches(until: UntilSpec) -> bool:
-    return any(
-        getattr(condition, name) is not None for group in until.any_of for condition in group for name in _WATCHING
-    )
+def _as_it_ended(until: UntilSpec, epochs: int, more_rows: float) -> UntilSpec:
+    """The end of a phase that lasted so many epochs."""
+    conditions = [condition for group in until.any_of for condition in group]
+    if any(getattr(condition, name) is not None for condition in conditions for name in _WATCHING):
+        return UntilSpec(epochs=epochs)
 
+    def scaled(steps: int | None) -> int | None:
+        return None if steps is None else max(1, round(steps * more_rows))
 
-def _ending_after(phase: PhaseSpec, epochs: int) -> PhaseSpec:
-    return phase.model_copy(update={"until": UntilSpec(epochs=epochs)}) if _watches(phase.until) else phase
+    every = until.all and [each.model_copy(update={"steps": scaled(each.steps)}) for each in until.all]
+    return until.model_copy(update={"steps": scaled(until.steps), "all": every})

@@ -27,9 +27,12 @@ def earlier_points(spec: FineTuneJobSpec, roots: UriRoots) -> list[tuple[Point, 
 
 
 def _points_of(spec: FineTuneJobSpec, folder: Path, field: str) -> list[tuple[Point, float]]:
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     metric, mode = objective(spec)
-    theirs = result["objective"]
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        theirs, trials = result["objective"], result["trials"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainerError(WARM_START_INVALID, f"{folder}: result.json is no run's: {error!r}", field) from error
     if (theirs["metric"], theirs["mode"]) != (metric, mode):
         raise TrainerError(
             WARM_START_INVALID,
@@ -37,7 +40,7 @@ def _points_of(spec: FineTuneJobSpec, folder: Path, field: str) -> list[tuple[Po
             field,
         )
     found = []
-    for trial in result["trials"]:
+    for trial in trials:
         value = trial["metrics"].get(metric)
         if trial["state"] == "failed" or value is None:
             continue

@@ -105,12 +105,13 @@ def work(
             else:
                 site = PrefixSite(prefixes, PrefixPlan.from_dict(assignment.prefix))
                 first_phase = Path(assignment.first_phase) if assignment.first_phase else None
-                group = GroupSite(groups, tuple(assignment.companions.values()))
+                # A refit is of other rows than the trial whose values it has, and groups go by values.
+                own = None if assignment.keeps_last else GroupSite(groups, tuple(assignment.companions.values()))
 
                 def report(told: dict[str, Any], taken: Assignment = assignment) -> bool:
                     return desk.report(taken, told)
 
-                steps = Steps(report, clock, site, group, first_phase, assignment.keeps_last)
+                steps = Steps(report, clock, site, own, first_phase, assignment.keeps_last)
                 modes = spec.task_entry.metrics
                 state = run_trial(task, spec, Path(assignment.folder), gang, steps, modes, assignment.reported)
                 _log.info("trial %d %s", assignment.trial, state)
