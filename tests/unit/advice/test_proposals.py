@@ -123,3 +123,12 @@ def test_neither_torch_nor_ray_is_imported() -> None:
     )
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert outcome.stdout == "[]\n"
+
+
+def test_phases_whose_end_is_not_known_share_the_epochs_with_what_follows() -> None:
+    phases = [
+        {"name": "head", "train": ["head"], "until": {"plateau": {"patience": 1}}},
+        {"name": "all", "train": ["all"], "until": {"fraction": 1.0}},
+    ]
+    found = stretches(spec({"freezing": {"phases": phases}, "training.epochs": 6}), BERT)
+    assert [(each.epochs, each.part) for each in found] == [(3.0, "head"), (3.0, "all")]

@@ -75,16 +75,17 @@ def read_job(spec: FineTuneJobSpec, base: Path, rows: int | None) -> Job | None:
 
 
 def stretches(spec: FineTuneJobSpec, shape: Shape) -> tuple[Stretch, ...]:
-    """The phases of a job's schedule as parts of its epochs; one whose end is not known beforehand lasts to the end."""
+    """The phases of a job's schedule as parts of its epochs; those whose end is not known beforehand share what is
+    left with the ones behind them."""
     epochs = float(spec.training.epochs)
     phases = spec.freezing.phases or preset_phases(spec.freezing, shape.blocks, spec.training.epochs)
     found: list[Stretch] = []
-    for phase in phases:
+    for index, phase in enumerate(phases):
         left = epochs - sum(each.epochs for each in found)
         if left <= 0:
             break
         until = phase.until
-        length = left
+        length = left / (len(phases) - index)
         if until.epochs is not None:
             length = min(left, float(until.epochs))
         elif until.fraction is not None:
