@@ -15,6 +15,7 @@ from thaw_api import FineTuneJobSpec
 from thaw_api.crd import object_schema
 from thaw_api.structural_schema import Schema, walk
 
+WARM = "warmStart: on a cluster not available yet"
 LOCAL = "file: is for `thaw run`; on a cluster use pvc://, s3:// …"
 ONE_DOMAIN = "a parameter needs exactly one of uniform, logUniform, int, choice"
 LENGTH = "keys must have 1 to 253 characters"
@@ -96,6 +97,12 @@ CASES = [
         "validation and test must leave rows to train on: their sum must be below 1",
         {"data.split": {"validation": 0.5, "test": 0.5}},
         {"data.split": {"validation": 0.5, "test": 0.25}},
+    ),
+    Case(
+        "spec.data.split",
+        "timeBy excludes stratifyBy and groupBy: time alone says which split a row is in",
+        {"data.split": {"timeBy": "day", "groupBy": "author"}},
+        {"data.split": {"timeBy": "day"}},
     ),
     Case(
         "spec.freezing",
@@ -199,6 +206,30 @@ CASES = [
         search("grid", parameter(), parameter("training.seed", uniform=RANGE)),
         search("random", parameter(), parameter("training.seed", uniform=RANGE)),
     ),
+    Case(
+        "spec.search",
+        "soup and refit exclude each other: one averages trials, the other trains the best one anew",
+        {"search": {"soup": 3, "refit": "trainAndValidation"}},
+        {"search": {"soup": 3, "refit": "none"}},
+    ),
+    Case(
+        "spec.search",
+        WARM,
+        {"search": {"warmStart": ["file:a"], "algorithm": {"name": "tpe"}, "parameters": [parameter()]}},
+        {"search": {"algorithm": {"name": "tpe"}, "parameters": [parameter()]}},
+    ),
+    Case(
+        "spec.search",
+        "warmStart needs algorithm tpe: the others learn nothing from earlier trials",
+        {"search": {"warmStart": ["file:a"], "parameters": [parameter()]}},
+        {"search": {"parameters": [parameter()]}},
+    ),
+    Case(
+        "spec.search",
+        "warmStart needs parameters: without any there is nothing to know",
+        {"search": {"warmStart": ["file:a"], "algorithm": {"name": "tpe"}}},
+        {"search": {"algorithm": {"name": "tpe"}}},
+    ),
     Case("spec.search.parallel", PARALLEL, {"search.parallel": "all"}, {"search.parallel": "auto"}),
     Case(
         "spec.search.parameters[]",
@@ -287,7 +318,7 @@ def test_the_models_take_the_same_manifest(case: Case) -> None:
     assert FineTuneJobSpec.model_validate(job(case.good)["spec"])
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.message != LOCAL])
+@pytest.mark.parametrize("case", [case for case in CASES if case.message not in (LOCAL, WARM)])
 def test_the_models_refuse_the_same_manifest(case: Case) -> None:
     with pytest.raises(ValidationError):
         FineTuneJobSpec.model_validate(job(case.bad)["spec"])

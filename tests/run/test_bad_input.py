@@ -36,7 +36,7 @@ BEFORE_RAY: dict[str, tuple[list[str], str, str]] = {
     "missing file": (["data.train.uri=file:none.csv"], "spec.data.train.uri", "none.csv"),
     "missing model": (["model.uri=pkg://no_such_package/model"], "spec.model.uri", "no_such_package"),
     "unknown metric": (["search.objective.metric=bleu"], "spec.search.objective.metric", "accuracy"),
-    "not available yet": (["model.adapter={method: qlora}"], "spec.model.adapter.method", "not available yet"),
+    "not available yet": (["search.algorithm.name=gp"], "spec.search.algorithm.name", "not available yet"),
     "search path that matches nothing": (
         ["search.parameters=[{path: 'freezing.phases[0].train[0]', choice: {values: [head]}}]"],
         "spec.search.parameters[0]",
