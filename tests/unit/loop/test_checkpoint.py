@@ -118,7 +118,7 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("thaw_trainer.loop.checkpoint.os.link", refuse)
+    monkeypatch.setattr("thaw_trainer.disk.os.link", refuse)
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from thaw_trainer.data.store import Made, PreparedStore, digest, open_or_write
-from thaw_trainer.loop.checkpoint import link_or_copy
+from thaw_trainer.disk import link_or_copy
 
 
 def joined_store(store: PreparedStore, root: Path) -> PreparedStore:

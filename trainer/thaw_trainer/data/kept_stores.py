@@ -14,6 +14,8 @@ from pathlib import Path
 
 import thaw_api
 from thaw_api.contract import CACHE_VARIABLE
+from thaw_trainer.disk import link_or_copy
+from thaw_trainer.prefix import shelf
 from thaw_trainer.prefix.shelf import Shelf, folder_size
 
 BUDGET = 20 * 2**30
@@ -43,7 +45,7 @@ class KeptStores:
                 self._shelf.hold(kept.name)
                 self._shelf.release(kept.name)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(kept, unfinished, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(_WHOLE))
+                shutil.copytree(kept, unfinished, copy_function=link_or_copy, ignore=shutil.ignore_patterns(_WHOLE))
             unfinished.rename(place)
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -63,7 +65,7 @@ class KeptStores:
                 if self._shelf.make_room(size, frozenset()):
                     return
                 shutil.rmtree(unfinished, ignore_errors=True)
-                shutil.copytree(folder, unfinished, copy_function=_link_or_copy)
+                shutil.copytree(folder, unfinished, copy_function=link_or_copy)
                 (unfinished / _WHOLE).write_text(json.dumps(_sizes(folder)), encoding="utf-8")
                 unfinished.rename(self._shelf.folder(name))
                 self._shelf.hold(name)
@@ -74,11 +76,8 @@ class KeptStores:
 
 def default_folder() -> Path:
     """Beside `$THAW_CACHE_DIR`, or `thaw/prepared` in the user's cache folder."""
-    if CACHE_VARIABLE in os.environ:
-        prefixes = Path(os.environ[CACHE_VARIABLE])
-        return prefixes.with_name(f"{prefixes.name}-prepared")
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "thaw" / "prepared"
+    prefixes = shelf.default_folder()
+    return prefixes.with_name(f"{prefixes.name}-prepared" if CACHE_VARIABLE in os.environ else "prepared")
 
 
 def _is_whole(kept: Path) -> bool:
@@ -108,10 +107,3 @@ def _code() -> str:
     files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
     versions = [version(library) for library in _LIBRARIES]
     return digest([file_digest(file) for file in files], versions)
-
-
-def _link_or_copy(file: str, place: str) -> None:
-    try:
-        os.link(file, place)
-    except OSError:
-        shutil.copyfile(file, place)

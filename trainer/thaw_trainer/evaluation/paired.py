@@ -7,6 +7,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from thaw_trainer.evaluation.calibration import has_one_class
+
 _DRAWS = 10_000
 _AT_ONCE = 2_000_000
 """Numbers that are drawn at a time."""
@@ -26,11 +28,9 @@ def right_rows(file: Path) -> dict[tuple[int, int], bool] | None:
     class for each row."""
     try:
         with np.load(file) as told:
-            if not {"id", "label", "logits"} <= set(told.files):
+            if not has_one_class(told):
                 return None
             label, logits = told["label"], told["logits"]
-            if label.ndim != 1 or logits.ndim != 2 or label.dtype.kind != "i":
-                return None
             rows = zip(told["id"].tolist(), label.tolist(), strict=True)
             return dict(zip(rows, (logits.argmax(axis=1) == label).tolist(), strict=True))
     except (OSError, ValueError, EOFError, BadZipFile):

@@ -8,7 +8,6 @@ its place and renamed, so one that is there is whole; older ones are removed aft
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from thaw_trainer.disk import link_or_copy as link_or_copy
+from thaw_trainer.disk import sync
 from thaw_trainer.disk import writing as writing
 from thaw_trainer.loop.optimizer import load_optimizer_tensors, optimizer_tensors
 from thaw_trainer.loop.sharding import placed_like, whole_tensors
@@ -95,7 +96,7 @@ class Checkpoints:
                 _link_whole(unfinished / "weights.safetensors", self.best_file(epoch))
             _save(moments, unfinished / "optimizer.safetensors")
             (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
-            _sync(unfinished / "state.json")
+            sync(unfinished / "state.json")
             place = self.folder / f"epoch-{epoch:04}"
             shutil.rmtree(place, ignore_errors=True)
             unfinished.rename(place)
@@ -138,15 +139,6 @@ def load_moved(model: nn.Module, file: Path) -> None:
             named[name].copy_(placed_like(named[name], tensor))
 
 
-def link_or_copy(file: str | Path, place: str | Path) -> None:
-    """A second name for a file that is never written again; its copy, where the file system has no links."""
-    try:
-        os.link(file, place)
-    except OSError:
-        shutil.copyfile(file, place)
-        _sync(Path(place))
-
-
 def _link_whole(file: Path, place: Path) -> None:
     unfinished = place.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
@@ -156,9 +148,4 @@ def _link_whole(file: Path, place: Path) -> None:
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
     save_file(tensors, file)
-    _sync(file)
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    sync(file)
